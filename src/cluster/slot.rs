@@ -1,0 +1,93 @@
+//! Slots: what keys hash to.
+
+use crc16::{State, XMODEM};
+use memchr::memchr;
+
+/// One of the 16,384 slots that keys hash to. Always in range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u16);
+
+/// A number that is not a slot's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("slot {0} is out of range: slots are 0 to 16383")]
+pub struct OutOfRange(pub u16);
+
+impl Slot {
+    /// How many slots there are.
+    pub const COUNT: usize = 16_384;
+
+    /// The slot of a key: its hash tag's, where it has a non-empty one.
+    pub fn of(key: &[u8]) -> Self {
+        let hashed = hash_tag(key).unwrap_or(key);
+        Self(State::<XMODEM>::calculate(hashed) % Self::COUNT as u16)
+    }
+
+    /// The slot with this number.
+    ///
+    /// # Errors
+    /// Numbers above 16383 are none.
+    pub const fn new(number: u16) -> Result<Self, OutOfRange> {
+        if (number as usize) < Self::COUNT { Ok(Self(number)) } else { Err(OutOfRange(number)) }
+    }
+
+    /// Its number, 0 to 16383.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// Its number as an index into a table of [`Slot::COUNT`].
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Every slot, in order.
+    pub fn all() -> impl DoubleEndedIterator<Item = Self> + ExactSizeIterator {
+        (0..Self::COUNT as u16).map(Self)
+    }
+}
+
+impl std::fmt::Display for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The bytes between the first `{` and the first `}` after it, unless there are none.
+fn hash_tag(key: &[u8]) -> Option<&[u8]> {
+    let open = memchr(b'{', key)?;
+    let rest = &key[open + 1..];
+    let close = memchr(b'}', rest)?;
+    (close > 0).then(|| &rest[..close])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vectors of the Redis Cluster specification, and what CLUSTER KEYSLOT of 7.0.15 says.
+    #[test]
+    fn known_keys_have_known_slots() {
+        let table: &[(&[u8], u16)] = &[
+            (b"123456789", 0x31c3),
+            (b"", 0),
+            (b"age", 741),
+            (b"name", 5798),
+            (b"xx", 15983),
+            (b"xxx", 4038),
+            (b"{user1000}.following", 3443),
+            (b"{user1000}.followers", 3443),
+            (b"foo{}{bar}", 8363),
+            (b"foo{{bar}}zap", 4015),
+            (b"foo{bar}{zap}", 5061),
+        ];
+        for (key, slot) in table {
+            assert_eq!(Slot::of(key).number(), *slot, "{}", String::from_utf8_lossy(key));
+        }
+    }
+
+    #[test]
+    fn numbers_above_16383_are_no_slots() {
+        assert_eq!(Slot::new(16_383).map(Slot::number), Ok(16_383));
+        assert_eq!(Slot::new(16_384), Err(OutOfRange(16_384)));
+    }
+}

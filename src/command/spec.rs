@@ -1,0 +1,487 @@
+//! What a command is: the columns of the one table that node, proxy and docs share.
+
+use std::fmt;
+
+/// One command, or one subcommand of a container (`config|get`).
+#[derive(Debug)]
+pub struct Spec {
+    /// Its name in lower case; a subcommand's is `container|sub`.
+    pub name: &'static str,
+    /// What it does, in one sentence of ours.
+    pub summary: &'static str,
+    /// The Redis version that brought it.
+    pub since: &'static str,
+    /// Its cost, in O-notation.
+    pub complexity: &'static str,
+    /// How many arguments it takes, its name included.
+    pub arity: Arity,
+    /// What COMMAND INFO says of it.
+    pub flags: Flags,
+    /// The categories of ACL that it belongs to.
+    pub categories: Categories,
+    /// Which of its arguments are keys.
+    pub keys: &'static [KeySpec],
+    /// The group that COMMAND DOCS names.
+    pub group: Group,
+    /// What the proxy does with it (proxy contract, §2). The tips below say how Redis's own
+    /// documentation would gather it; where the two differ, this one counts.
+    pub class: Class,
+    /// Redis's `request_policy` tip.
+    pub request: RequestPolicy,
+    /// Redis's `response_policy` tip.
+    pub response: ResponsePolicy,
+    /// The tips that are neither policy, such as `nondeterministic_output`.
+    pub tips: &'static [&'static str],
+    /// Its arguments after the name, in the notation of `syntax.rs`.
+    pub syntax: &'static str,
+    /// What changed in later versions: version and change.
+    pub history: &'static [(&'static str, &'static str)],
+    /// When it was deprecated, and by what it is replaced.
+    pub deprecated: Option<Deprecated>,
+    /// Its subcommands, if it is a container.
+    pub subcommands: &'static [Spec],
+}
+
+/// A command that Redis's documentation advises against.
+#[derive(Debug, Clone, Copy)]
+pub struct Deprecated {
+    /// The version since which it is.
+    pub since: &'static str,
+    /// What to use instead.
+    pub replaced_by: &'static str,
+}
+
+impl Spec {
+    /// Whether running it twice is harmless: what the proxy may send again after a loss.
+    pub fn is_repeatable(&self) -> bool {
+        self.flags.contains(Flags::READONLY) || self.flags.contains(Flags::REPEATABLE)
+    }
+
+    /// Whether it may change the data set. What lacks `readonly` counts as a write.
+    pub fn is_write(&self) -> bool {
+        !self.flags.contains(Flags::READONLY)
+    }
+
+    /// Whether it runs a script or function, whose author chooses the text of its errors.
+    pub fn runs_script(&self) -> bool {
+        self.flags.contains(Flags::SCRIPT)
+    }
+
+    /// Its name as an error message writes it: the part before the `|` for a container.
+    pub fn container_name(&self) -> &'static str {
+        self.name.split('|').next().unwrap_or(self.name)
+    }
+
+    /// The name of a subcommand, without its container's.
+    pub fn subcommand_name(&self) -> Option<&'static str> {
+        self.name.split_once('|').map(|(_, sub)| sub)
+    }
+}
+
+/// How many arguments a command takes, its name included, as COMMAND INFO counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arity {
+    /// This many.
+    Exactly(usize),
+    /// This many or more.
+    AtLeast(usize),
+}
+
+impl Arity {
+    /// Whether so many arguments are right.
+    #[inline]
+    pub fn accepts(self, count: usize) -> bool {
+        match self {
+            Self::Exactly(n) => count == n,
+            Self::AtLeast(n) => count >= n,
+        }
+    }
+
+    /// As COMMAND INFO writes it: negative for a minimum.
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Exactly(n) => n as i64,
+            Self::AtLeast(n) => -(n as i64),
+        }
+    }
+}
+
+macro_rules! bits {
+    ($(#[$doc:meta])* $name:ident: $repr:ty { $($(#[$flag_doc:meta])* $flag:ident = $bit:expr, $text:expr;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Default)]
+        pub struct $name($repr);
+
+        impl $name {
+            $($(#[$flag_doc])* pub const $flag: Self = Self(1 << $bit);)*
+            /// None of them.
+            pub const NONE: Self = Self(0);
+
+            /// Both sets together.
+            #[must_use]
+            pub const fn union(self, other: Self) -> Self {
+                Self(self.0 | other.0)
+            }
+
+            /// Whether all of `other` is in this set.
+            #[inline]
+            pub const fn contains(self, other: Self) -> bool {
+                self.0 & other.0 == other.0
+            }
+
+            /// Whether any of `other` is in this set.
+            #[inline]
+            pub const fn intersects(self, other: Self) -> bool {
+                self.0 & other.0 != 0
+            }
+
+            /// The names, as Redis writes them, in Redis's order. Bits of our own have none.
+            pub fn names(self) -> impl Iterator<Item = &'static str> {
+                [$((Self::$flag, $text)),*]
+                    .into_iter()
+                    .filter(move |(flag, name)| self.contains(*flag) && !name.is_empty())
+                    .map(|(_, name)| name)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_set().entries(self.names()).finish()
+            }
+        }
+    };
+}
+
+bits! {
+    /// What COMMAND INFO says in its list of flags, in that order.
+    Flags: u32 {
+        /// May change the data set.
+        WRITE = 0, "write";
+        /// Only reads.
+        READONLY = 1, "readonly";
+        /// May need memory.
+        DENYOOM = 2, "denyoom";
+        /// Loaded by a module.
+        MODULE = 3, "module";
+        /// For operators.
+        ADMIN = 4, "admin";
+        /// Publish/subscribe.
+        PUBSUB = 5, "pubsub";
+        /// Not from scripts.
+        NOSCRIPT = 6, "noscript";
+        /// May block its client.
+        BLOCKING = 7, "blocking";
+        /// Allowed while the data set is loaded.
+        LOADING = 8, "loading";
+        /// Allowed on a replica without its primary.
+        STALE = 9, "stale";
+        /// Not shown by MONITOR.
+        SKIP_MONITOR = 10, "skip_monitor";
+        /// Not recorded by SLOWLOG.
+        SKIP_SLOWLOG = 11, "skip_slowlog";
+        /// Sent by a node after ASKING.
+        ASKING = 12, "asking";
+        /// Constant or logarithmic time.
+        FAST = 13, "fast";
+        /// Allowed before AUTH.
+        NO_AUTH = 14, "no_auth";
+        /// May replicate though it only reads.
+        MAY_REPLICATE = 15, "may_replicate";
+        /// Not inside MULTI.
+        NO_MULTI = 16, "no_multi";
+        /// Where its keys are depends on its arguments.
+        MOVABLEKEYS = 17, "movablekeys";
+        /// Allowed while another command yields.
+        ALLOW_BUSY = 18, "allow_busy";
+        /// Whether it writes depends on its arguments; not sent to replicas by mistake.
+        NO_ASYNC_LOADING = 19, "no_async_loading";
+        /// Ours: not `readonly`, but running it twice is harmless (SCRIPT LOAD, …).
+        REPEATABLE = 28, "";
+        /// Ours: runs a script or function, whose author chooses the text of its errors.
+        SCRIPT = 29, "";
+    }
+}
+
+bits! {
+    /// The ACL categories, in the order in which COMMAND INFO lists them.
+    Categories: u32 {
+        /// Keys and the keyspace.
+        KEYSPACE = 0, "@keyspace";
+        /// Reads data.
+        READ = 1, "@read";
+        /// Writes data.
+        WRITE = 2, "@write";
+        /// Sets.
+        SET = 3, "@set";
+        /// Sorted sets.
+        SORTEDSET = 4, "@sortedset";
+        /// Lists.
+        LIST = 5, "@list";
+        /// Hashes.
+        HASH = 6, "@hash";
+        /// Strings.
+        STRING = 7, "@string";
+        /// Bitmaps.
+        BITMAP = 8, "@bitmap";
+        /// HyperLogLogs.
+        HYPERLOGLOG = 9, "@hyperloglog";
+        /// Geo indexes.
+        GEO = 10, "@geo";
+        /// Streams.
+        STREAM = 11, "@stream";
+        /// Publish/subscribe.
+        PUBSUB = 12, "@pubsub";
+        /// For operators.
+        ADMIN = 13, "@admin";
+        /// Fast.
+        FAST = 14, "@fast";
+        /// Not fast.
+        SLOW = 15, "@slow";
+        /// May block.
+        BLOCKING = 16, "@blocking";
+        /// Potentially dangerous.
+        DANGEROUS = 17, "@dangerous";
+        /// Connections.
+        CONNECTION = 18, "@connection";
+        /// Transactions.
+        TRANSACTION = 19, "@transaction";
+        /// Scripts and functions.
+        SCRIPTING = 20, "@scripting";
+    }
+}
+
+bits! {
+    /// What a command does with the keys of one key spec, as COMMAND INFO names it.
+    KeyFlags: u16 {
+        /// Reads and writes the value.
+        RW = 0, "RW";
+        /// Only reads it.
+        RO = 1, "RO";
+        /// Overwrites it.
+        OW = 2, "OW";
+        /// Removes it.
+        RM = 3, "RM";
+        /// Gives the value to the client.
+        ACCESS = 4, "access";
+        /// Changes the value.
+        UPDATE = 5, "update";
+        /// Adds to the value.
+        INSERT = 6, "insert";
+        /// Takes from the value.
+        DELETE = 7, "delete";
+        /// Is no key, though it hashes to a slot as one (shard channels).
+        NOT_KEY = 8, "not_key";
+        /// The spec may miss keys.
+        INCOMPLETE = 9, "incomplete";
+        /// What is done with the key depends on other arguments.
+        VARIABLE_FLAGS = 10, "variable_flags";
+    }
+}
+
+/// Where some of a command's keys are: where to begin, and how to go on from there (key
+/// specifications of Redis 7).
+#[derive(Clone, Copy, Debug)]
+pub struct KeySpec {
+    /// What is done with these keys.
+    pub flags: KeyFlags,
+    /// Where the first is.
+    pub begin: BeginSearch,
+    /// Where the others are.
+    pub find: FindKeys,
+    /// A remark that COMMAND INFO carries, or nothing.
+    pub notes: &'static str,
+}
+
+/// How the first key is found.
+#[derive(Clone, Copy, Debug)]
+pub enum BeginSearch {
+    /// At this argument (1 is the first after the name).
+    Index(usize),
+    /// After this word, searched from `start_from`: from the end, backwards, if negative.
+    Keyword {
+        /// The word, in upper case.
+        word: &'static str,
+        /// Where to begin the search.
+        start_from: i32,
+    },
+    /// Not describable: `keys.rs` knows the command.
+    Unknown,
+}
+
+/// How the other keys are found, from where [`BeginSearch`] pointed.
+#[derive(Clone, Copy, Debug)]
+pub enum FindKeys {
+    /// From the first to `last` (relative to it; -1 is the last argument, -2 the one before), every
+    /// `step`-th. With `limit` 2 or more, only the first `1/limit` of what is left.
+    Range {
+        /// Where the last key is.
+        last: i32,
+        /// The distance from one key to the next.
+        step: usize,
+        /// 0 or 1: no limit.
+        limit: usize,
+    },
+    /// An argument holds their number.
+    KeyNum {
+        /// Where the number is, from the beginning.
+        count_at: usize,
+        /// Where the first key is, from the beginning.
+        first: usize,
+        /// The distance from one key to the next.
+        step: usize,
+    },
+    /// Not describable: `keys.rs` knows the command.
+    Unknown,
+}
+
+/// The groups of COMMAND DOCS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// Strings.
+    String,
+    /// Bitmaps.
+    Bitmap,
+    /// Hashes.
+    Hash,
+    /// Lists.
+    List,
+    /// Sets.
+    Set,
+    /// Sorted sets.
+    SortedSet,
+    /// Streams.
+    Stream,
+    /// HyperLogLogs.
+    HyperLogLog,
+    /// Geo indexes.
+    Geo,
+    /// Keys of any type.
+    Generic,
+    /// Publish/subscribe.
+    PubSub,
+    /// Transactions.
+    Transactions,
+    /// Scripts and functions.
+    Scripting,
+    /// Connections.
+    Connection,
+    /// The server.
+    Server,
+    /// The cluster.
+    Cluster,
+}
+
+impl Group {
+    /// As COMMAND DOCS writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Bitmap => "bitmap",
+            Self::Hash => "hash",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::SortedSet => "sorted-set",
+            Self::Stream => "stream",
+            Self::HyperLogLog => "hyperloglog",
+            Self::Geo => "geo",
+            Self::Generic => "generic",
+            Self::PubSub => "pubsub",
+            Self::Transactions => "transactions",
+            Self::Scripting => "scripting",
+            Self::Connection => "connection",
+            Self::Server => "server",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// What the proxy does with a command (proxy contract, §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Goes whole to the owner of the slot of its keys; with no key, to any primary.
+    OneSlot,
+    /// One request per slot, gathered.
+    Split,
+    /// Goes whole to one node, if all its keys are in one slot; refused otherwise.
+    AllOrNothing,
+    /// Goes to every primary, gathered as its response policy says.
+    FanOut,
+    /// SCAN: walks the primaries one after the other.
+    Cursor,
+    /// Answered by the proxy.
+    Local,
+    /// Needs connections of its own.
+    Pinned,
+    /// Publish/subscribe.
+    Subscription,
+    /// Not available through the proxy.
+    Refused,
+}
+
+impl Class {
+    /// Every class, in order.
+    pub const ALL: [Self; 9] = [
+        Self::OneSlot,
+        Self::Split,
+        Self::AllOrNothing,
+        Self::FanOut,
+        Self::Cursor,
+        Self::Local,
+        Self::Pinned,
+        Self::Subscription,
+        Self::Refused,
+    ];
+
+    /// As the docs and the metrics write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OneSlot => "one_slot",
+            Self::Split => "split",
+            Self::AllOrNothing => "all_or_nothing",
+            Self::FanOut => "fan_out",
+            Self::Cursor => "cursor",
+            Self::Local => "local",
+            Self::Pinned => "pinned",
+            Self::Subscription => "subscription",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Redis's `request_policy` tip: where a cluster client should send the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestPolicy {
+    /// No tip: by its keys, or anywhere.
+    None,
+    /// To every node.
+    AllNodes,
+    /// To every primary.
+    AllShards,
+    /// To the primaries of its keys.
+    MultiShard,
+    /// In a way of its own.
+    Special,
+}
+
+/// Redis's `response_policy` tip: how the replies of several nodes become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponsePolicy {
+    /// No tip: keyless replies are put together, keyed ones are restored to the order of the keys.
+    None,
+    /// The first that succeeds.
+    OneSucceeded,
+    /// All must succeed.
+    AllSucceeded,
+    /// True where all are.
+    AggLogicalAnd,
+    /// True where any is.
+    AggLogicalOr,
+    /// The smallest.
+    AggMin,
+    /// The largest.
+    AggMax,
+    /// The sum.
+    AggSum,
+    /// In a way of its own.
+    Special,
+}

@@ -1,0 +1,3 @@
+//! Exit codes and the runtime; nothing else.
+
+fn main() {}
