@@ -5,4 +5,6 @@
 pub mod clock;
 pub mod cluster;
 pub mod command;
+pub mod proxy;
 pub mod resp;
+pub mod secret;

@@ -1,0 +1,110 @@
+//! What a proxy can be told: every limit and time of the contract's §7, with its default.
+
+use crate::cluster::Endpoint;
+use crate::resp::Limits;
+use crate::secret::Secret;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How one proxy behaves. The configuration file and the command line become this.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Nodes to learn the topology from; any one that answers is enough.
+    pub seeds: Vec<Endpoint>,
+    /// What clients must give to AUTH or HELLO; nothing lets everyone in.
+    pub password: Option<Secret>,
+    /// The user that the proxy is towards the nodes; `default` when absent.
+    pub backend_user: Option<String>,
+    /// The password of that user.
+    pub backend_password: Option<Secret>,
+    /// Announced address → the address to connect to instead (NAT, containers, VPNs).
+    pub address_map: BTreeMap<Endpoint, Endpoint>,
+    /// What CLUSTER SLOTS tells clients to connect to; the address that a client is connected to
+    /// when absent.
+    pub announce: Option<Endpoint>,
+    /// Sizes of a client's requests, and the depth and length of replies.
+    pub limits: Limits,
+    /// Clients at a time.
+    pub clients_max: usize,
+    /// Requests of one client under way at a time.
+    pub client_inflight_max: usize,
+    /// Bytes of unread replies, those expected included, above which a client's requests wait.
+    pub client_output_soft: usize,
+    /// Bytes of unread replies above which a client is closed.
+    pub client_output_hard: usize,
+    /// Bytes of waiting requests above which a client is not read from.
+    pub client_input_bytes: usize,
+    /// Bytes that the parts of one gathered reply may have together.
+    pub gather_bytes: usize,
+    /// Requests above this many bytes travel on a connection of their own, so that small ones do
+    /// not wait behind them.
+    pub large_bytes: usize,
+    /// A client that says nothing for so long is closed; zero never closes it.
+    pub idle_timeout: Duration,
+    /// How long a client may take until it has authenticated, where it must.
+    pub handshake_timeout: Duration,
+    /// How long a request may be under way without 16 KiB of progress.
+    pub request_timeout: Duration,
+    /// How long connecting to a node may take, its handshake included.
+    pub connect_timeout: Duration,
+    /// A node silent for so long with a request waiting gets no more of them for now.
+    pub suspect_after: Duration,
+    /// A node silent for so long with a request waiting has its connection closed.
+    pub backend_timeout: Duration,
+    /// How long a request that has not run is tried again; zero never tries again.
+    pub ride_out: Duration,
+    /// Bytes of requests that may wait in this way, over all clients.
+    pub ride_out_bytes: usize,
+    /// How often the topology is read again.
+    pub refresh: Duration,
+    /// The shortest time between two readings.
+    pub refresh_min: Duration,
+    /// Redirects in a row after which a request waits instead of following the next.
+    pub redirects_max: u8,
+    /// How long clients have to finish when the proxy stops.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        const MB: usize = 1024 * 1024;
+        Self {
+            seeds: Vec::new(),
+            password: None,
+            backend_user: None,
+            backend_password: None,
+            address_map: BTreeMap::new(),
+            announce: None,
+            limits: Limits::default(),
+            clients_max: 10_000,
+            client_inflight_max: 1024,
+            client_output_soft: 16 * MB,
+            client_output_hard: 256 * MB,
+            client_input_bytes: 64 * MB,
+            gather_bytes: 512 * MB,
+            large_bytes: MB,
+            idle_timeout: Duration::ZERO,
+            handshake_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(1),
+            suspect_after: Duration::from_millis(500),
+            backend_timeout: Duration::from_secs(10),
+            ride_out: Duration::from_secs(30),
+            ride_out_bytes: 64 * MB,
+            refresh: Duration::from_secs(15),
+            refresh_min: Duration::from_millis(100),
+            redirects_max: 5,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Options {
+    /// Where to connect for an announced address.
+    pub fn mapped(&self, announced: Endpoint) -> Endpoint {
+        match self.address_map.get(&announced) {
+            Some(mapped) => mapped.clone(),
+            None => announced,
+        }
+    }
+}
