@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod cluster;
 pub mod command;
+pub mod node;
 pub mod proxy;
 pub mod resp;
 pub mod secret;
