@@ -1,0 +1,7 @@
+//! Integration tests: real sockets and real processes, in one binary.
+//!
+//! What needs a stock server says `skipped: …` where there is none, and passes; with
+//! `KEYWAY_REQUIRE_REAL=1` a missing server is a failure. `support/` starts and stops everything.
+#![allow(clippy::disallowed_methods, reason = "the tests wait on the real clock")]
+
+mod support;

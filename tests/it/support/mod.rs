@@ -1,0 +1,26 @@
+//! What the tests stand on: servers as child processes, clusters of them, a RESP client, waiting.
+//!
+//! Nothing here sleeps for a fixed time and nothing outlives the test process: every server is
+//! killed by its own pid when its handle is dropped, and by the kernel if the test process dies.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the harness offers more than the tests of one day use"
+)]
+
+mod client;
+mod cluster;
+mod ports;
+mod process;
+mod server;
+mod stock;
+mod wait;
+
+mod tests;
+
+pub(crate) use client::{Client, Loss};
+pub(crate) use cluster::Cluster;
+pub(crate) use ports::{free_port, free_ports};
+pub(crate) use process::Process;
+pub(crate) use server::{Keyway, Kind, Server};
+pub(crate) use wait::{eventually, wait_for};
