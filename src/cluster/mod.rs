@@ -1,13 +1,17 @@
 //! The words of Redis Cluster: slots, epochs, nodes, and the texts in which servers speak of them.
 
+mod discover;
 mod epoch;
 mod errors;
 mod node;
 mod slot;
 mod slot_set;
+mod topology;
 
+pub use discover::{View, ViewError, ViewNode};
 pub use epoch::Epoch;
 pub use errors::{ClusterError, RedirectTarget};
 pub use node::{Endpoint, InvalidEndpoint, InvalidNodeId, NodeId};
 pub use slot::{OutOfRange, Slot};
 pub use slot_set::SlotSet;
+pub use topology::{NODES_MAX, NodeIndex, Topology, TopologyNode};
