@@ -1,8 +1,25 @@
 //! What each command is; no behaviour. One table serves the node, the proxy and the docs.
+//!
+//! [`lookup_request`] finds a request's [`Spec`]; [`all`] walks the table.
 
+mod lookup;
 mod spec;
+mod table;
 
+pub use lookup::{UnknownCommand, lookup, lookup_full_name, lookup_request, lookup_subcommand};
 pub use spec::{
     Arity, BeginSearch, Categories, Class, Deprecated, FindKeys, Flags, Group, KeyFlags, KeySpec,
     RequestPolicy, ResponsePolicy, Spec,
 };
+pub use table::COUNT;
+
+/// Every command and subcommand, sorted by name, a container right before its subcommands: the
+/// one at `index` has that [`Spec::id`].
+pub fn all() -> &'static [Spec] {
+    &table::ALL
+}
+
+/// Every command, without subcommands, sorted by name.
+pub fn commands() -> impl Iterator<Item = &'static Spec> {
+    all().iter().filter(|spec| !spec.is_subcommand())
+}

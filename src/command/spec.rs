@@ -3,22 +3,22 @@
 use std::fmt;
 
 /// One command, or one subcommand of a container (`config|get`).
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Spec {
     /// Its name in lower case; a subcommand's is `container|sub`.
     pub name: &'static str,
     /// What it does, in one sentence of ours.
     pub summary: &'static str,
-    /// The Redis version that brought it.
+    /// The version that brought it: of Redis up to 7.2, of Valkey from 8.0 on.
     pub since: &'static str,
-    /// Its cost, in O-notation.
+    /// Its cost, in O-notation; empty where Redis gives none.
     pub complexity: &'static str,
-    /// How many arguments it takes, its name included.
+    /// How many arguments it takes, its name (both words of it) included.
     pub arity: Arity,
     /// What COMMAND INFO says of it.
     pub flags: Flags,
-    /// The categories of ACL that it belongs to.
-    pub categories: Categories,
+    /// The ACL categories that do not follow from its flags; see [`Spec::categories`].
+    pub own_categories: Categories,
     /// Which of its arguments are keys.
     pub keys: &'static [KeySpec],
     /// The group that COMMAND DOCS names.
@@ -31,15 +31,17 @@ pub struct Spec {
     /// Redis's `response_policy` tip.
     pub response: ResponsePolicy,
     /// The tips that are neither policy, such as `nondeterministic_output`.
-    pub tips: &'static [&'static str],
+    pub other_tips: &'static [&'static str],
     /// Its arguments after the name, in the notation of `syntax.rs`.
     pub syntax: &'static str,
     /// What changed in later versions: version and change.
     pub history: &'static [(&'static str, &'static str)],
-    /// When it was deprecated, and by what it is replaced.
+    /// Since when Redis's documentation advises against it, and what it names instead.
     pub deprecated: Option<Deprecated>,
-    /// Its subcommands, if it is a container.
-    pub subcommands: &'static [Spec],
+    /// Its place among all commands and subcommands; the table sets it when it is put together.
+    pub(super) id: u16,
+    /// How many subcommands follow it in the table; set as `id` is.
+    pub(super) subcommand_count: u16,
 }
 
 /// A command that Redis's documentation advises against.
@@ -52,9 +54,62 @@ pub struct Deprecated {
 }
 
 impl Spec {
+    /// A command without keys, flags or arguments, for the table to fill in.
+    pub(super) const fn new(
+        name: &'static str,
+        since: &'static str,
+        group: Group,
+        class: Class,
+    ) -> Self {
+        Self {
+            name,
+            since,
+            group,
+            class,
+            summary: "",
+            complexity: "O(1)",
+            arity: Arity::AtLeast(1),
+            flags: Flags::NONE,
+            own_categories: Categories::NONE,
+            keys: &[],
+            request: RequestPolicy::None,
+            response: ResponsePolicy::None,
+            other_tips: &[],
+            syntax: "",
+            history: &[],
+            deprecated: None,
+            id: 0,
+            subcommand_count: 0,
+        }
+    }
+
+    /// Its place among all commands and subcommands: dense, from 0, below [`COUNT`](super::COUNT).
+    /// Callers keep what they have per command (handlers, statistics) in tables indexed by it.
+    #[inline]
+    pub fn id(&self) -> usize {
+        usize::from(self.id)
+    }
+
+    /// Its subcommands, in order of their names; empty unless it is a container.
+    pub fn subcommands(&self) -> &'static [Self] {
+        let first = self.id() + 1;
+        &super::table::ALL[first..first + usize::from(self.subcommand_count)]
+    }
+
+    /// Whether it is only a name for its subcommands to share.
+    #[inline]
+    pub fn is_container(&self) -> bool {
+        self.subcommand_count > 0
+    }
+
+    /// Whether it is a subcommand.
+    pub fn is_subcommand(&self) -> bool {
+        self.subcommand_name().is_some()
+    }
+
     /// Whether running it twice is harmless: what the proxy may send again after a loss.
     pub fn is_repeatable(&self) -> bool {
-        self.flags.contains(Flags::READONLY) || self.flags.contains(Flags::REPEATABLE)
+        self.flags.intersects(Flags::READONLY.union(Flags::REPEATABLE))
     }
 
     /// Whether it may change the data set. What lacks `readonly` counts as a write.
@@ -75,6 +130,38 @@ impl Spec {
     /// The name of a subcommand, without its container's.
     pub fn subcommand_name(&self) -> Option<&'static str> {
         self.name.split_once('|').map(|(_, sub)| sub)
+    }
+
+    /// The ACL categories that it belongs to: its own, and those that follow from its flags.
+    pub fn categories(&self) -> Categories {
+        let mut all = self.own_categories;
+        let mut imply = |flag, category| {
+            if self.flags.contains(flag) {
+                all = all.union(category);
+            }
+        };
+        imply(Flags::WRITE, Categories::WRITE);
+        // A script that only reads belongs to @scripting, not to @read.
+        if !self.own_categories.contains(Categories::SCRIPTING) {
+            imply(Flags::READONLY, Categories::READ);
+        }
+        imply(Flags::ADMIN, Categories::ADMIN.union(Categories::DANGEROUS));
+        imply(Flags::PUBSUB, Categories::PUBSUB);
+        imply(Flags::BLOCKING, Categories::BLOCKING);
+        imply(Flags::FAST, Categories::FAST);
+        if !self.flags.contains(Flags::FAST) {
+            all = all.union(Categories::SLOW);
+        }
+        all
+    }
+
+    /// The tips of COMMAND INFO: the policies first, then the others.
+    pub fn tips(&self) -> impl Iterator<Item = &'static str> {
+        self.request
+            .tip()
+            .into_iter()
+            .chain(self.response.tip())
+            .chain(self.other_tips.iter().copied())
     }
 }
 
@@ -185,7 +272,7 @@ bits! {
         FAST = 13, "fast";
         /// Allowed before AUTH.
         NO_AUTH = 14, "no_auth";
-        /// May replicate though it only reads.
+        /// May replicate though it only reads; COMMAND INFO does not show it.
         MAY_REPLICATE = 15, "may_replicate";
         /// Not inside MULTI.
         NO_MULTI = 16, "no_multi";
@@ -193,8 +280,10 @@ bits! {
         MOVABLEKEYS = 17, "movablekeys";
         /// Allowed while another command yields.
         ALLOW_BUSY = 18, "allow_busy";
-        /// Whether it writes depends on its arguments; not sent to replicas by mistake.
+        /// Not while a replica loads a data set beside the one it serves.
         NO_ASYNC_LOADING = 19, "no_async_loading";
+        /// May come without keys though it has key specs.
+        NO_MANDATORY_KEYS = 20, "no_mandatory_keys";
         /// Ours: not `readonly`, but running it twice is harmless (SCRIPT LOAD, …).
         REPEATABLE = 28, "";
         /// Ours: runs a script or function, whose author chooses the text of its errors.
@@ -463,6 +552,19 @@ pub enum RequestPolicy {
     Special,
 }
 
+impl RequestPolicy {
+    /// As COMMAND INFO writes it.
+    pub fn tip(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::AllNodes => Some("request_policy:all_nodes"),
+            Self::AllShards => Some("request_policy:all_shards"),
+            Self::MultiShard => Some("request_policy:multi_shard"),
+            Self::Special => Some("request_policy:special"),
+        }
+    }
+}
+
 /// Redis's `response_policy` tip: how the replies of several nodes become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponsePolicy {
@@ -484,4 +586,21 @@ pub enum ResponsePolicy {
     AggSum,
     /// In a way of its own.
     Special,
+}
+
+impl ResponsePolicy {
+    /// As COMMAND INFO writes it.
+    pub fn tip(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::OneSucceeded => Some("response_policy:one_succeeded"),
+            Self::AllSucceeded => Some("response_policy:all_succeeded"),
+            Self::AggLogicalAnd => Some("response_policy:agg_logical_and"),
+            Self::AggLogicalOr => Some("response_policy:agg_logical_or"),
+            Self::AggMin => Some("response_policy:agg_min"),
+            Self::AggMax => Some("response_policy:agg_max"),
+            Self::AggSum => Some("response_policy:agg_sum"),
+            Self::Special => Some("response_policy:special"),
+        }
+    }
 }
