@@ -5,3 +5,4 @@
 #![allow(clippy::disallowed_methods, reason = "the tests wait on the real clock")]
 
 mod support;
+mod transcript;
