@@ -4,5 +4,6 @@
 //! `KEYWAY_REQUIRE_REAL=1` a missing server is a failure. `support/` starts and stops everything.
 #![allow(clippy::disallowed_methods, reason = "the tests wait on the real clock")]
 
+mod admin;
 mod support;
 mod transcript;

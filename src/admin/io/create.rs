@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::join;
 use super::nodes::{Cluster, Node, connect};
-use super::report::Report;
+use super::report::{Report, Silent};
 use crate::admin::create::{PRIMARIES_MIN, Placement, place};
 use crate::admin::snapshot::{NodeView, Snapshot, slots_text};
 use crate::cluster::{Endpoint, NodeId};
@@ -159,7 +159,7 @@ impl Draft {
         for (replica, primary) in &followers {
             cluster.node(*replica).call(&["CLUSTER", "REPLICATE", primary.as_str()]).await?;
         }
-        join::until(&mut cluster, options.join_timeout, report, |snapshot| {
+        join::until(&mut cluster, options.join_timeout, &mut Silent, |snapshot| {
             for (replica, primary) in &followers {
                 join::all_see_replica(snapshot, *replica, *primary)?;
             }

@@ -1,0 +1,3 @@
+//! The cluster tool against real nodes.
+
+mod create;
