@@ -3,11 +3,21 @@
 //! `ARCHITECTURE.md` has the picture, who may import whom, and the life of a command.
 
 pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod command;
+pub mod config;
 pub mod net;
 pub mod node;
 pub mod proxy;
 pub mod resp;
 pub mod secret;
+pub mod telemetry;
+
+/// The version of this crate.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit that this was built from: `unknown` where git could not say, `development` in
+/// builds that are not releases.
+pub const COMMIT: &str = env!("KEYWAY_COMMIT");

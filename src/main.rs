@@ -1,3 +1,11 @@
 //! Exit codes and the runtime; nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+/// Replies and requests are many small buffers of all sizes: the allocator is on the hot path.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    keyway::cli::main(std::env::args_os())
+}

@@ -1,0 +1,214 @@
+//! The one table of metric names.
+//!
+//! Labels are closed sets: classes, outcomes, kinds, the nodes of the cluster. A key, a client's
+//! address or anything else that a client chooses is never one.
+
+use std::fmt::Write;
+
+/// What kind of number a family holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Durations by bucket.
+    Histogram,
+}
+
+impl Kind {
+    /// As the docs write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+
+    pub(super) fn prometheus(self) -> prometheus::proto::MetricType {
+        match self {
+            Self::Counter => prometheus::proto::MetricType::COUNTER,
+            Self::Gauge => prometheus::proto::MetricType::GAUGE,
+            Self::Histogram => prometheus::proto::MetricType::HISTOGRAM,
+        }
+    }
+}
+
+/// Who shows a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Every process.
+    Always,
+    /// `keyway proxy` and `keyway up`.
+    Proxy,
+    /// `keyway up`, for each of its nodes; `keyway node` with `metrics-port`.
+    Node,
+}
+
+/// One metric: a name, what it means, and its labels.
+#[derive(Debug, PartialEq)]
+pub struct Family {
+    /// Its name.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it means, in a sentence.
+    pub help: &'static str,
+    /// Who shows it.
+    pub shown: Shown,
+}
+
+macro_rules! families {
+    ($($const_name:ident = $shown:ident $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $const_name: Family = Family {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+                help: $help,
+                shown: Shown::$shown,
+            };
+        )*
+
+        /// Every family, in the order of the docs.
+        pub const ALL: &[&Family] = &[$(&$const_name),*];
+    };
+}
+
+families! {
+    BUILD_INFO = Always Gauge "keyway_build_info" ["version", "commit"]
+        "Always 1; the labels say what is running.";
+    START_TIME = Always Gauge "keyway_start_time_seconds" []
+        "When the process started, as Unix time.";
+    PROCESS_CPU = Always Counter "process_cpu_seconds_total" []
+        "CPU time used, user and system.";
+    PROCESS_RESIDENT = Always Gauge "process_resident_memory_bytes" []
+        "Memory in RAM.";
+    PROCESS_VIRTUAL = Always Gauge "process_virtual_memory_bytes" []
+        "Address space.";
+    PROCESS_OPEN_FDS = Always Gauge "process_open_fds" []
+        "Open files and sockets.";
+    PROCESS_MAX_FDS = Always Gauge "process_max_fds" []
+        "How many files and sockets may be open.";
+    PROCESS_THREADS = Always Gauge "process_threads" []
+        "Threads.";
+
+    READY = Proxy Gauge "keyway_ready" []
+        "1 while /readyz says yes: a topology is known, and the proxy is not draining.";
+    WORKERS = Proxy Gauge "keyway_workers" []
+        "Worker threads.";
+    CLIENTS = Proxy Gauge "keyway_client_connections" []
+        "Connected clients.";
+    CLIENTS_LIMIT = Proxy Gauge "keyway_client_connections_limit" []
+        "How many clients may be connected: clients_max.";
+    WORKER_CLIENTS = Proxy Gauge "keyway_worker_clients" ["worker"]
+        "Connected clients of each worker.";
+    CLIENTS_TOTAL = Proxy Counter "keyway_client_connections_total" []
+        "Clients accepted since the start.";
+    CLIENTS_CLOSED = Proxy Counter "keyway_client_connections_closed_total" ["reason"]
+        "Clients gone since the start, by why.";
+    CLIENT_BYTES = Proxy Counter "keyway_client_bytes_total" ["direction"]
+        "Bytes read from (in) and written to (out) clients.";
+    COMMANDS = Proxy Counter "keyway_commands_total" ["class", "outcome"]
+        "Commands answered, by what the proxy does with such a command and how it ended.";
+    COMMAND_DURATION = Proxy Histogram "keyway_command_duration_seconds" ["class"]
+        "From a command's last byte read to its reply handed to the client's socket.";
+    BACKEND_DURATION = Proxy Histogram "keyway_backend_duration_seconds" []
+        "From a request handed to a backend connection to the end of its reply: the share of the \
+         command's duration that is not the proxy's own.";
+    REDIRECTS = Proxy Counter "keyway_redirects_total" ["kind"]
+        "Answers by which a node said that it did not run a command.";
+    RETRIES = Proxy Counter "keyway_retries_total" ["reason"]
+        "Requests sent again, by why. None of them had run, or running twice is harmless.";
+    INDOUBT = Proxy Counter "keyway_indoubt_total" []
+        "Requests answered INDOUBT: written to a node whose answer never came.";
+    RIDEOUT_COMMANDS = Proxy Gauge "keyway_rideout_commands" []
+        "Requests that wait for a failover, a reshard or a restart to pass.";
+    RIDEOUT_BYTES = Proxy Gauge "keyway_rideout_bytes" []
+        "Bytes of those requests.";
+    RIDEOUTS = Proxy Counter "keyway_rideout_events_total" ["result"]
+        "Requests whose wait ended: drained (it ran after all) or timeout.";
+    BACKEND_UP = Proxy Gauge "keyway_backend_up" ["node", "role"]
+        "1 while a node answers the proxy.";
+    BACKEND_CONNECTIONS = Proxy Gauge "keyway_backend_connections" ["node"]
+        "Open connections to a node, of all workers.";
+    BACKEND_INFLIGHT = Proxy Gauge "keyway_backend_inflight" ["node"]
+        "Requests written to a node, or queued for it, whose answer is awaited.";
+    BACKEND_ERRORS = Proxy Counter "keyway_backend_errors_total" ["node", "kind"]
+        "Connections to a node that failed, by how.";
+    BACKEND_BYTES = Proxy Counter "keyway_backend_bytes_total" ["node", "direction"]
+        "Bytes read from (in) and written to (out) a node.";
+    TOPOLOGY_AGE = Proxy Gauge "keyway_topology_age_seconds" []
+        "Since the topology was last read from a node.";
+    TOPOLOGY_REFRESHES = Proxy Counter "keyway_topology_refresh_total" ["result"]
+        "Readings of the topology, by how they ended.";
+    TOPOLOGY_GENERATION = Proxy Counter "keyway_topology_changes_total" []
+        "Changes of the slot map since the start.";
+    SLOTS_COVERED = Proxy Gauge "keyway_slots_covered" []
+        "How many of the 16384 slots have a primary.";
+    TOPOLOGY_NODES = Proxy Gauge "keyway_topology_nodes" ["role"]
+        "Nodes of the topology.";
+    PANICS = Proxy Counter "keyway_panics_total" []
+        "Panics caught. Anything but 0 is a mistake of ours: please report it.";
+}
+
+impl Shown {
+    const ALL: [(Self, &str, &str); 3] = [
+        (Self::Always, "Every process", "Shown by `keyway up`, `keyway proxy` and by nodes."),
+        (Self::Proxy, "The proxy", "Shown by `keyway up` and `keyway proxy`."),
+        (
+            Self::Node,
+            "Nodes",
+            "The figures of INFO under the names that `redis_exporter` gives them, so its \
+             dashboards work. Shown by `keyway up`, with the label `node`.",
+        ),
+    ];
+}
+
+/// `docs/metrics.md`: written by `make docs`, checked by a test.
+pub fn document() -> String {
+    let mut out = String::from(
+        "# Metrics\n\n<!-- Written by `make docs` from src/telemetry/families.rs. -->\n\nAll are on \
+         `/metrics` of the HTTP port (`--http`, default 127.0.0.1:9379 in `keyway up`). Labels are \
+         closed sets; nothing a client chooses becomes one.\n",
+    );
+    for (shown, title, intro) in Shown::ALL {
+        let families: Vec<_> = ALL.iter().filter(|family| family.shown == shown).collect();
+        if families.is_empty() {
+            continue;
+        }
+        let _ = write!(out, "\n## {title}\n\n{intro}\n\n| name | kind | labels | meaning |\n");
+        out.push_str("|---|---|---|---|\n");
+        for family in families {
+            let labels: Vec<String> = family.labels.iter().map(|l| format!("`{l}`")).collect();
+            let labels = labels.join(", ");
+            let (name, kind, help) = (family.name, family.kind.name(), family.help);
+            let _ = writeln!(out, "| `{name}` | {kind} | {labels} | {help} |");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_follow_the_conventions_of_prometheus() {
+        let mut seen = BTreeSet::new();
+        for family in ALL {
+            let name = family.name;
+            assert!(seen.insert(name), "{name} is twice in the table");
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+            let counts = family.kind == Kind::Counter;
+            assert_eq!(counts, name.ends_with("_total"), "{name}: counters end in _total");
+            assert!(family.help.ends_with('.'), "{name}: the help is a sentence");
+            assert!(!family.help.contains('|'), "{name}: the help goes into a table");
+        }
+    }
+}
