@@ -14,6 +14,7 @@ pub mod proxy;
 pub mod resp;
 pub mod secret;
 pub mod telemetry;
+pub mod value;
 
 /// The version of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

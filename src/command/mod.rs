@@ -2,10 +2,12 @@
 //!
 //! [`lookup_request`] finds a request's [`Spec`]; [`all`] walks the table.
 
+mod keys;
 mod lookup;
 mod spec;
 mod table;
 
+pub use keys::{KeyAt, Keys, KeysError, exact_flags, first_key, for_each_key, keys, may_block};
 pub use lookup::{UnknownCommand, lookup, lookup_full_name, lookup_request, lookup_subcommand};
 pub use spec::{
     Arity, BeginSearch, Categories, Class, Deprecated, FindKeys, Flags, Group, KeyFlags, KeySpec,

@@ -210,6 +210,12 @@ macro_rules! bits {
                 Self(self.0 | other.0)
             }
 
+            /// This set without those of `other`.
+            #[must_use]
+            pub const fn without(self, other: Self) -> Self {
+                Self(self.0 & !other.0)
+            }
+
             /// Whether all of `other` is in this set.
             #[inline]
             pub const fn contains(self, other: Self) -> bool {
