@@ -1,9 +1,12 @@
 //! The words of Redis Cluster: slots, epochs, nodes, and the texts in which servers speak of them.
 
+pub mod describe;
 mod discover;
 mod epoch;
 mod errors;
+mod flags;
 mod node;
+mod nodes_conf;
 mod slot;
 mod slot_set;
 mod topology;
@@ -11,7 +14,9 @@ mod topology;
 pub use discover::{View, ViewError, ViewNode};
 pub use epoch::Epoch;
 pub use errors::{ClusterError, RedirectTarget};
+pub use flags::NodeFlags;
 pub use node::{Endpoint, InvalidEndpoint, InvalidNodeId, NodeId};
+pub use nodes_conf::{CorruptNodesConf, Durable, Move, NodeRecord, OpenSlot, is_hostname};
 pub use slot::{OutOfRange, Slot};
 pub use slot_set::SlotSet;
 pub use topology::{NODES_MAX, NodeIndex, Topology, TopologyNode};

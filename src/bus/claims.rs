@@ -1,0 +1,149 @@
+//! Who owns a slot: the claim with the higher config epoch.
+//!
+//! A primary claims its slots in every heartbeat. A claim wins a slot that has no owner, or one
+//! whose owner's epoch is lower; whoever claims a slot with a lower epoch than its owner's is told
+//! about that owner (UPDATE). Two primaries of one epoch would never settle, so one of them (the
+//! one with the smaller id) takes the next.
+
+use super::{Header, Member, NodeKey, Update};
+use crate::cluster::{Epoch, Move, NodeFlags, SlotSet};
+
+impl Member {
+    /// A node is a primary, or whose replica it is.
+    pub(super) fn learn_role(&mut self, key: NodeKey, header: &Header) {
+        match &header.replica_of {
+            None => self.set_primary(key),
+            Some(id) => {
+                let node = self.view.node_mut(key);
+                if !node.is_replica() {
+                    node.flags.remove(NodeFlags::PRIMARY.with(NodeFlags::MIGRATE_TO));
+                    node.flags.insert(NodeFlags::REPLICA);
+                    self.view.unassign_all(key);
+                    self.out.persist = true;
+                    self.recheck_state = true;
+                }
+                // A primary that we do not know yet will be told of by somebody.
+                let primary = self.view.key(id).filter(|primary| *primary != key);
+                let node = self.view.node_mut(key);
+                if primary.is_some() && node.primary != primary {
+                    node.primary = primary;
+                    self.out.persist = true;
+                }
+            }
+        }
+    }
+
+    fn set_primary(&mut self, key: NodeKey) {
+        let node = self.view.node_mut(key);
+        if node.is_primary() {
+            return;
+        }
+        node.primary = None;
+        node.flags.remove(NodeFlags::REPLICA);
+        node.flags.insert(NodeFlags::PRIMARY);
+        self.out.persist = true;
+        self.recheck_state = true;
+    }
+
+    /// What a node says of its slots (a replica: of its primary's).
+    pub(super) fn handle_claims(&mut self, key: NodeKey, header: &Header) {
+        let node = self.view.node(key);
+        let is_primary = node.is_primary();
+        let owner = if is_primary { Some(key) } else { node.primary };
+        let differs = owner.is_some_and(|owner| *self.view.node(owner).slots() != header.slots);
+        if differs {
+            if is_primary {
+                self.apply_claim(key, header.config_epoch, &header.slots);
+            }
+            let outbid = |owner: NodeKey| {
+                owner != key && self.view.node(owner).config_epoch > header.config_epoch
+            };
+            let mut owners = header.slots.iter().filter_map(|slot| self.view.owner(slot));
+            if let Some(better) = owners.find(|owner| outbid(*owner)) {
+                tracing::debug!(node = %header.sender, "told a node about a newer owner of its slots");
+                self.send_update(key, better);
+            }
+        }
+        let myself = self.view.myself();
+        if is_primary && myself.is_primary() && header.config_epoch == myself.config_epoch {
+            self.resolve_collision(header);
+        }
+    }
+
+    /// A third node says who owns slots.
+    pub(super) fn handle_update(&mut self, update: &Update) {
+        let Some(key) = self.view.key(&update.node) else { return };
+        let node = self.view.node(key);
+        if key == NodeKey::MYSELF || node.in_handshake() || node.config_epoch >= update.config_epoch
+        {
+            return;
+        }
+        if !self.is_credible(update.config_epoch) {
+            tracing::error!(node = %update.node, epoch = %update.config_epoch, "refused a jump of the epoch");
+            return;
+        }
+        self.set_primary(key);
+        self.view.current_epoch = self.view.current_epoch.max(update.config_epoch);
+        self.view.node_mut(key).config_epoch = update.config_epoch;
+        self.out.persist = true;
+        self.apply_claim(key, update.config_epoch, &update.slots);
+    }
+
+    fn apply_claim(&mut self, claimant: NodeKey, epoch: Epoch, slots: &SlotSet) {
+        let mut lost = SlotSet::new();
+        let mut changed = false;
+        for slot in slots.iter() {
+            let owner = self.view.owner(slot);
+            // A slot on its way to us is its importer's and its exporter's business until the
+            // operator (or his tool) says where it belongs.
+            if owner == Some(claimant) || self.view.importing_from(slot).is_some() {
+                continue;
+            }
+            if owner.is_some_and(|owner| self.view.node(owner).config_epoch >= epoch) {
+                continue;
+            }
+            if owner == Some(NodeKey::MYSELF) {
+                lost.insert(slot);
+                self.view.set_open(slot, Move::MigratingTo, None);
+            }
+            changed |= self.view.assign(slot, Some(claimant));
+        }
+        if changed {
+            self.out.persist = true;
+            self.recheck_state = true;
+        }
+        if !lost.is_empty() {
+            let to = self.view.node(claimant).id;
+            tracing::info!(slots = %lost, %to, "slots went to a node with a newer claim");
+        }
+        self.give_up(lost);
+    }
+
+    /// Two primaries with one epoch: the one with the smaller id takes the next.
+    fn resolve_collision(&mut self, header: &Header) {
+        if header.sender <= self.view.myself().id {
+            return;
+        }
+        let epoch = self.view.current_epoch.next();
+        self.view.current_epoch = epoch;
+        self.view.myself_mut().config_epoch = epoch;
+        self.out.persist = true;
+        tracing::warn!(node = %header.sender, %epoch, "configEpoch collision: configEpoch set to a new one");
+    }
+
+    /// Takes an epoch that is higher than everyone's without asking anyone: for what an operator
+    /// commands. `None` if ours is the highest already.
+    pub(super) fn bump_epoch(&mut self) -> Option<Epoch> {
+        let claimed = self.view.nodes().map(|(_, node)| node.config_epoch).max();
+        let highest = claimed.unwrap_or_default().max(self.view.current_epoch);
+        let own = self.view.myself().config_epoch;
+        if own != Epoch::ZERO && own == highest {
+            return None;
+        }
+        let epoch = highest.next();
+        self.view.current_epoch = epoch;
+        self.view.myself_mut().config_epoch = epoch;
+        self.out.persist = true;
+        Some(epoch)
+    }
+}

@@ -1,0 +1,238 @@
+//! Node to node: the cluster bus as a machine without I/O.
+//!
+//! ```text
+//!   packets, links, time ──handle_input──▶ Member ──poll_output──▶ Persist, Connect, Send, …
+//!   CLUSTER commands     ────────apply───▶ (View)  ──poll_timeout─▶ when to come back
+//! ```
+//! One input, then every output in order, then the next input: as `Persist` comes first, what
+//! others hear of is on disk before they hear of it.
+//!
+//! What a stranger sends changes nothing, but for a MEET from where one is allowed: everything
+//! else is believed only from nodes that are in the view.
+
+mod admin;
+mod claims;
+mod codec;
+mod failure;
+mod gossip;
+mod handshake;
+mod info;
+mod link;
+mod options;
+mod output;
+mod packet;
+mod view;
+
+pub use admin::{Applied, Change, Refusal};
+pub use codec::{
+    HEADER_LEN, LIGHT_HEADER_LEN, PACKET_MAX, PacketError, STRANGER_PACKET_MAX, decode, encode,
+    next_frame,
+};
+pub use info::{LinkInfo, Stats};
+pub use options::{BUS_PORT_OFFSET, InvalidIpRange, IpRange, Options};
+pub use output::{Input, LinkId, Output};
+pub use packet::{Body, Broadcast, Extension, Gossip, GossipEntry, Header, Kind, Packet, Update};
+pub use view::{Address, Node, NodeKey, View};
+
+use crate::clock::Now;
+use crate::cluster::{Durable, NodeFlags, NodeId};
+use link::Link;
+use output::Outputs;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How often a member looks at its timers.
+const TICK: Duration = Duration::from_millis(100);
+/// A current epoch that jumps by more than this is a forgery or a fault, and is not believed.
+const EPOCH_JUMP_MAX: u64 = 1 << 20;
+
+/// This node's part in its cluster.
+#[derive(Debug)]
+pub struct Member {
+    options: Options,
+    view: View,
+    rng: SmallRng,
+    links: BTreeMap<LinkId, Link>,
+    last_link: u64,
+    /// Nodes that were forgotten, and until when gossip must not bring them back.
+    forgotten: BTreeMap<NodeId, Instant>,
+    stats: Stats,
+    out: Outputs,
+    /// Something changed that the cluster's state may depend on.
+    recheck_state: bool,
+    started: Instant,
+    /// When most primaries were last out of reach.
+    in_minority_at: Option<Instant>,
+    next_tick: Instant,
+    last_tick: Instant,
+    ticks: u64,
+}
+
+impl Member {
+    /// A member with what it saved, or with a name of its own making. `seed` must differ from
+    /// node to node: names are drawn from it.
+    pub fn new(options: Options, saved: Option<&Durable>, seed: [u8; 32], now: Now) -> Self {
+        let mut rng = SmallRng::from_seed(seed);
+        let mut out = Outputs::default();
+        let view = match saved {
+            Some(durable) => View::restore(durable, now),
+            None => {
+                out.persist = true;
+                let id = NodeId::from_random(rng.random());
+                let flags = NodeFlags::MYSELF.with(NodeFlags::PRIMARY);
+                View::new(Node::new(id, Address::default(), flags, now))
+            }
+        };
+        let mut member = Self {
+            options: options.clone(),
+            view,
+            rng,
+            links: BTreeMap::new(),
+            last_link: 0,
+            forgotten: BTreeMap::new(),
+            stats: Stats::default(),
+            out,
+            recheck_state: true,
+            started: now.instant,
+            in_minority_at: None,
+            next_tick: now.instant,
+            last_tick: now.instant,
+            ticks: 0,
+        };
+        if member.view.myself().shard_id.is_none() {
+            let shard_id = NodeId::from_random(member.rng.random());
+            member.view.myself_mut().shard_id = Some(shard_id);
+            member.out.persist = true;
+        }
+        member.set_options(options);
+        member
+    }
+
+    /// Takes over other settings.
+    pub fn set_options(&mut self, options: Options) {
+        let myself = self.view.myself_mut();
+        let before = (myself.address, myself.hostname.clone());
+        myself.address.port = options.port;
+        myself.address.bus_port = options.bus_port;
+        myself.address.ip = options.announce_ip.or(myself.address.ip);
+        myself.hostname.clone_from(&options.announce_hostname);
+        self.out.persist |= before != (myself.address, myself.hostname.clone());
+        self.recheck_state = true;
+        self.options = options;
+    }
+
+    /// Its settings.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The cluster as it believes it.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Takes one event. Drain [`Member::poll_output`] before the next.
+    pub fn handle_input(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Timeout => self.tick(now),
+            Input::Opened(link) => self.handle_opened(now, link),
+            Input::Accepted { link, peer, local } => self.handle_accepted(now, link, peer, local),
+            Input::Closed(link) => self.handle_closed(link),
+            Input::Received { link, packet: Ok(packet) } => self.handle_packet(now, link, packet),
+            Input::Received { link, packet: Err(error) } => self.handle_fault(link, &error),
+        }
+        self.settle(now);
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if std::mem::take(&mut self.out.persist) {
+            return Some(Output::Persist(self.view.durable()));
+        }
+        self.out.pop()
+    }
+
+    /// Whether [`Member::poll_output`] has something.
+    pub fn has_output(&self) -> bool {
+        self.out.persist || !self.out.is_empty()
+    }
+
+    /// When [`Input::Timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        Some(self.next_tick)
+    }
+
+    fn tick(&mut self, now: Now) {
+        if now.instant < self.next_tick {
+            return;
+        }
+        self.next_tick = now.instant + TICK;
+        let asleep = now.instant.saturating_duration_since(self.last_tick);
+        self.last_tick = now.instant;
+        self.ticks += 1;
+        self.forgive_silence_while_asleep(now, asleep);
+        self.forgotten.retain(|_, until| *until > now.instant);
+        self.drop_stale_handshakes(now);
+        self.dial_missing_links(now);
+        self.ping_by_the_clock(now);
+        self.look_for_silent_nodes(now);
+        // A cluster that is down may have come back by the mere passing of time.
+        self.recheck_state |= !self.view.state_ok;
+    }
+
+    /// What follows from an input once all of it was looked at.
+    fn settle(&mut self, now: Now) {
+        if std::mem::take(&mut self.recheck_state) {
+            self.update_state(now);
+        }
+    }
+
+    fn handle_packet(&mut self, now: Now, link: LinkId, packet: Packet) {
+        let Some(known) = self.links.get(&link) else { return };
+        self.stats.count_received(packet.kind());
+        let (header, body) = match packet {
+            Packet::Full { header, body } => (header, body),
+            Packet::Light(broadcast) => {
+                // Nobody is named in it: it means something only on a link that is somebody's.
+                match known.node.and_then(|key| self.view.get(key)) {
+                    Some(node) if !node.in_handshake() => {
+                        self.out.push(Output::Deliver(broadcast));
+                    }
+                    _ => self.close(link),
+                }
+                return;
+            }
+        };
+        if self.is_impostor(link, &header) {
+            return;
+        }
+        let sender = self.view.key(&header.sender);
+        let sender = sender.filter(|key| !self.view.node(*key).in_handshake());
+        if sender == Some(NodeKey::MYSELF) {
+            self.handle_own_echo(now, link, &body);
+            return;
+        }
+        if let Some(key) = sender
+            && !self.hear(now, link, key, &header)
+        {
+            return;
+        }
+        match (body, sender) {
+            (body @ (Body::Ping(_) | Body::Pong(_) | Body::Meet(_)), sender) => {
+                self.handle_heartbeat(now, link, sender, &header, &body);
+            }
+            (_, None) => tracing::debug!(sender = %header.sender, "ignored a stranger's packet"),
+            (Body::Fail(id), Some(key)) => self.handle_fail(now, key, &id),
+            (Body::Update(update), Some(_)) => self.handle_update(&update),
+            (Body::Broadcast(broadcast), Some(_)) => self.out.push(Output::Deliver(broadcast)),
+            (body @ (Body::VoteRequest | Body::VoteGranted | Body::ManualFailoverStart), _) => {
+                tracing::debug!(kind = ?body.kind(), "elections are none of this node's yet");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
