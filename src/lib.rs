@@ -23,3 +23,4 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit that this was built from: `unknown` where git could not say, `development` in
 /// builds that are not releases.
 pub const COMMIT: &str = env!("KEYWAY_COMMIT");
+pub mod store;

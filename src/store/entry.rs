@@ -1,0 +1,416 @@
+//! One key with its value: a single allocation for what is small.
+//!
+//! ```text
+//! meta: 4 | payload: 8, if Int or Object | expiry: 8, if it has one | key length: 1 or 5 | key | value
+//! ```
+//! A short string lies behind its key, so that a look-up costs one cache miss for both; an
+//! integer is the payload; everything else is a boxed [`Value`] whose address is the payload.
+//! A key of 16 bytes with a value of 64 is 93 bytes, one 96-byte block of the allocator.
+
+#![allow(unsafe_code, reason = "the address of a boxed value among packed bytes: see `object`")]
+
+use super::table::Keyed;
+use super::thin::Thin;
+use super::value::Value;
+
+/// Strings up to this many bytes lie in the entry itself; longer ones are a value of their own.
+pub(super) const EMBEDDED_MAX: usize = 1024;
+
+const META: usize = 4;
+const USAGE_MASK: u32 = 0x00ff_ffff;
+const KIND_SHIFT: u32 = 24;
+const EXPIRES: u32 = 1 << 26;
+/// The string has been changed in place: OBJECT ENCODING says raw for it, however short.
+const RAW: u32 = 1 << 27;
+
+/// A key, its value, its expiry and when it was used.
+pub struct Entry(Thin);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Kind {
+    Embedded = 0,
+    Int = 1,
+    Object = 2,
+}
+
+/// The value of an entry.
+#[derive(Clone, Copy, Debug)]
+pub enum ValueRef<'a> {
+    /// A string that is a canonical 64-bit integer.
+    Int(i64),
+    /// A string that lies in the entry; `raw` if it was changed in place.
+    Embedded {
+        /// Its bytes.
+        bytes: &'a [u8],
+        /// Whether it was changed in place since it was set.
+        raw: bool,
+    },
+    /// Anything else.
+    Object(&'a Value),
+}
+
+impl Entry {
+    /// A string, in the form that suits it.
+    pub fn string(key: &[u8], bytes: &[u8], expires_at: Option<u64>) -> Self {
+        if let Some(number) = crate::value::canonical_i64(bytes) {
+            return Self::int(key, number, expires_at);
+        }
+        if bytes.len() > EMBEDDED_MAX {
+            return Self::object(key, Value::String(bytes.into()), expires_at);
+        }
+        Self::build(Kind::Embedded, 0, None, key, bytes, expires_at)
+    }
+
+    /// A string that is an integer.
+    pub fn int(key: &[u8], number: i64, expires_at: Option<u64>) -> Self {
+        Self::build(Kind::Int, 0, Some(number.to_ne_bytes()), key, &[], expires_at)
+    }
+
+    /// Any other value.
+    pub fn object(key: &[u8], value: Value, expires_at: Option<u64>) -> Self {
+        Self::build(Kind::Object, 0, Some(leak(value)), key, &[], expires_at)
+    }
+
+    fn build(
+        kind: Kind,
+        flags: u32,
+        payload: Option<[u8; 8]>,
+        key: &[u8],
+        bytes: &[u8],
+        expires_at: Option<u64>,
+    ) -> Self {
+        let expires = if expires_at.is_some() { EXPIRES } else { 0 };
+        let meta = (kind as u32) << KIND_SHIFT | expires | flags;
+        let expiry = expires_at.map(u64::to_ne_bytes);
+        let mut prefix = [0xff; 5];
+        let prefix = if key.len() < 0xff {
+            prefix[0] = key.len() as u8;
+            &prefix[..1]
+        } else {
+            prefix[1..].copy_from_slice(&(key.len() as u32).to_ne_bytes());
+            &prefix[..]
+        };
+        let payload = payload.as_ref().map_or(&[][..], |payload| payload);
+        let expiry = expiry.as_ref().map_or(&[][..], |expiry| expiry);
+        Self(Thin::concat(&[&meta.to_ne_bytes(), payload, expiry, prefix, key, bytes]))
+    }
+
+    #[inline]
+    fn meta(&self) -> u32 {
+        u32::from_ne_bytes(*self.0.bytes().first_chunk().expect("an entry has its meta word"))
+    }
+
+    fn set_meta(&mut self, meta: u32) {
+        self.0.bytes_mut()[..META].copy_from_slice(&meta.to_ne_bytes());
+    }
+
+    #[inline]
+    fn kind(&self) -> Kind {
+        match (self.meta() >> KIND_SHIFT) & 3 {
+            0 => Kind::Embedded,
+            1 => Kind::Int,
+            _ => Kind::Object,
+        }
+    }
+
+    fn payload(&self) -> [u8; 8] {
+        *self.0.bytes()[META..].first_chunk().expect("integers and objects have a payload")
+    }
+
+    fn expiry_at(&self) -> usize {
+        META + if self.kind() == Kind::Embedded { 0 } else { 8 }
+    }
+
+    /// Where the key starts and ends.
+    #[inline]
+    fn key_span(&self) -> (usize, usize) {
+        let meta = self.meta();
+        let mut at = META;
+        at += if (meta >> KIND_SHIFT) & 3 == 0 { 0 } else { 8 };
+        at += if meta & EXPIRES == 0 { 0 } else { 8 };
+        let bytes = self.0.bytes();
+        match bytes[at] {
+            0xff => {
+                let len = bytes[at + 1..].first_chunk().expect("a long key has its length");
+                (at + 5, at + 5 + u32::from_ne_bytes(*len) as usize)
+            }
+            len => (at + 1, at + 1 + usize::from(len)),
+        }
+    }
+
+    /// When it expires, in milliseconds since the Unix epoch.
+    #[inline]
+    pub fn expires_at(&self) -> Option<u64> {
+        if self.meta() & EXPIRES == 0 {
+            return None;
+        }
+        let bytes = self.0.bytes()[self.expiry_at()..].first_chunk();
+        Some(u64::from_ne_bytes(*bytes.expect("the expiry has its place")))
+    }
+
+    /// Whether it has expired at this time.
+    #[inline]
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_at().is_some_and(|at| now_ms > at)
+    }
+
+    /// Sets or clears the expiry. The database does this, for it indexes them.
+    pub(super) fn set_expires_at(&mut self, expires_at: Option<u64>) {
+        if let (Some(at), true) = (expires_at, self.meta() & EXPIRES != 0) {
+            let place = self.expiry_at();
+            self.0.bytes_mut()[place..place + 8].copy_from_slice(&at.to_ne_bytes());
+        } else if expires_at != self.expires_at() {
+            *self = self.rebuilt(None, expires_at);
+        }
+    }
+
+    /// The same value under another key or with another expiry. Takes the value: what remains
+    /// in `self` is an empty string.
+    fn rebuilt(&mut self, key: Option<&[u8]>, expires_at: Option<u64>) -> Self {
+        let kind = self.kind();
+        let payload = (kind != Kind::Embedded).then(|| self.payload());
+        let (start, end) = self.key_span();
+        let bytes = self.0.bytes();
+        let key = key.unwrap_or(&bytes[start..end]);
+        let kept = self.meta() & (USAGE_MASK | RAW);
+        let rebuilt = Self::build(kind, kept, payload, key, &bytes[end..], expires_at);
+        self.forget_value();
+        rebuilt
+    }
+
+    /// The same value, expiry and use under another key.
+    pub fn renamed(mut self, key: &[u8]) -> Self {
+        let expires_at = self.expires_at();
+        self.rebuilt(Some(key), expires_at)
+    }
+
+    /// The value.
+    #[inline]
+    pub fn value(&self) -> ValueRef<'_> {
+        match self.kind() {
+            Kind::Embedded => ValueRef::Embedded {
+                bytes: &self.0.bytes()[self.key_span().1..],
+                raw: self.meta() & RAW != 0,
+            },
+            Kind::Int => ValueRef::Int(i64::from_ne_bytes(self.payload())),
+            Kind::Object => ValueRef::Object(self.object_ref()),
+        }
+    }
+
+    fn object_ref(&self) -> &Value {
+        debug_assert!(self.kind() == Kind::Object);
+        // SAFETY: the payload of an object is the exposed address of a leaked `Box<Value>` that
+        // this entry alone owns, and it lives until `take_object` or `drop`, which need `&mut`.
+        unsafe { &*address(self.payload()) }
+    }
+
+    /// The value, if it is neither an integer nor a string in the entry.
+    pub fn object_mut(&mut self) -> Option<&mut Value> {
+        if self.kind() != Kind::Object {
+            return None;
+        }
+        // SAFETY: as in `object_ref`; `&mut self` makes it the only borrow.
+        Some(unsafe { &mut *address(self.payload()) })
+    }
+
+    /// Marks the entry as an empty embedded string, so that it no longer owns an object.
+    fn forget_value(&mut self) {
+        let meta = self.meta();
+        // The layout stays that of a payload; only the kind that `drop` looks at changes.
+        if self.kind() == Kind::Object {
+            self.set_meta(meta & !(3 << KIND_SHIFT) | (Kind::Int as u32) << KIND_SHIFT);
+        }
+    }
+
+    /// Takes the object out; the entry holds the integer that was its address, for a moment.
+    fn take_object(&mut self) -> Option<Box<Value>> {
+        if self.kind() != Kind::Object {
+            return None;
+        }
+        let pointer = address(self.payload());
+        self.forget_value();
+        // SAFETY: the address came from `Box::into_raw`, and with its kind changed the entry no
+        // longer owns it.
+        Some(unsafe { Box::from_raw(pointer) })
+    }
+
+    /// Puts a string in place of the value. Returns the old one if it was an object.
+    pub fn set_string(&mut self, bytes: &[u8]) -> Option<Box<Value>> {
+        if let Some(number) = crate::value::canonical_i64(bytes) {
+            return self.set_int(number);
+        }
+        if bytes.len() > EMBEDDED_MAX {
+            return self.set_object(Value::String(bytes.into()));
+        }
+        self.set_embedded(bytes, false)
+    }
+
+    /// Puts a string in place of the value that OBJECT ENCODING calls raw, number or not.
+    pub fn set_raw(&mut self, bytes: &[u8]) -> Option<Box<Value>> {
+        if bytes.len() > EMBEDDED_MAX {
+            return self.set_object(Value::String(bytes.into()));
+        }
+        self.set_embedded(bytes, true)
+    }
+
+    fn set_embedded(&mut self, bytes: &[u8], raw: bool) -> Option<Box<Value>> {
+        let flag = if raw { RAW } else { 0 };
+        let (start, end) = self.key_span();
+        if self.kind() == Kind::Embedded {
+            if self.0.bytes().len() != end + bytes.len() {
+                self.0.resize(end + bytes.len());
+            }
+            self.0.bytes_mut()[end..].copy_from_slice(bytes);
+            self.set_meta(self.meta() & !RAW | flag);
+            return None;
+        }
+        let old = self.take_object();
+        let flags = self.meta() & USAGE_MASK | flag;
+        let key = &self.0.bytes()[start..end];
+        *self = Self::build(Kind::Embedded, flags, None, key, bytes, self.expires_at());
+        old
+    }
+
+    /// Puts an integer in place of the value. Returns the old one if it was an object.
+    pub fn set_int(&mut self, number: i64) -> Option<Box<Value>> {
+        self.set_payload(Kind::Int, number.to_ne_bytes())
+    }
+
+    /// Puts a value in place of the value. Returns the old one if it was an object.
+    pub fn set_object(&mut self, value: Value) -> Option<Box<Value>> {
+        self.set_payload(Kind::Object, leak(value))
+    }
+
+    fn set_payload(&mut self, kind: Kind, payload: [u8; 8]) -> Option<Box<Value>> {
+        if self.kind() == Kind::Embedded {
+            let (start, end) = self.key_span();
+            let flags = self.meta() & USAGE_MASK;
+            let key = &self.0.bytes()[start..end];
+            *self = Self::build(kind, flags, Some(payload), key, &[], self.expires_at());
+            return None;
+        }
+        let old = self.take_object();
+        self.0.bytes_mut()[META..META + 8].copy_from_slice(&payload);
+        let meta = self.meta() & !(3 << KIND_SHIFT | RAW) | (kind as u32) << KIND_SHIFT;
+        self.set_meta(meta);
+        old
+    }
+
+    /// The 24 bits that say when or how often it was used.
+    pub fn usage(&self) -> u32 {
+        self.meta() & USAGE_MASK
+    }
+
+    /// Sets the 24 bits that say when or how often it was used.
+    #[inline]
+    pub fn set_usage(&mut self, usage: u32) {
+        let meta = self.meta();
+        if meta & USAGE_MASK != usage {
+            self.set_meta(meta & !USAGE_MASK | usage & USAGE_MASK);
+        }
+    }
+
+    /// Bytes on the heap, the value's included (an estimate for large collections).
+    pub fn heap_bytes(&self) -> usize {
+        let object = match self.value() {
+            ValueRef::Object(value) => size_of::<Value>() + value.heap_bytes(),
+            ValueRef::Int(_) | ValueRef::Embedded { .. } => 0,
+        };
+        self.0.heap_bytes() + object
+    }
+}
+
+/// A value that nobody owns but whoever keeps its address.
+fn leak(value: Value) -> [u8; 8] {
+    (Box::into_raw(Box::new(value)).expose_provenance() as u64).to_ne_bytes()
+}
+
+fn address(payload: [u8; 8]) -> *mut Value {
+    std::ptr::with_exposed_provenance_mut(u64::from_ne_bytes(payload) as usize)
+}
+
+impl Keyed for Entry {
+    #[inline]
+    fn key(&self) -> &[u8] {
+        let (start, end) = self.key_span();
+        &self.0.bytes()[start..end]
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        drop(self.take_object());
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &String::from_utf8_lossy(self.key()))
+            .field("expires_at", &self.expires_at())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(entry: &Entry) -> Vec<u8> {
+        match entry.value() {
+            ValueRef::Int(number) => number.to_string().into_bytes(),
+            ValueRef::Embedded { bytes, .. } => bytes.to_vec(),
+            ValueRef::Object(Value::String(bytes)) => bytes.to_vec(),
+            ValueRef::Object(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn sixteen_bytes_of_key_and_sixty_four_of_value_fit_a_block_of_96() {
+        let entry = Entry::string(&[b'k'; 16], &[b'v'; 64], None);
+        assert!(entry.heap_bytes() <= 96, "{} bytes", entry.heap_bytes());
+        assert_eq!(size_of::<Option<Entry>>(), size_of::<usize>());
+    }
+
+    /// Every form of value, from every form, with a short and a long key, with and without expiry.
+    #[test]
+    fn a_value_survives_every_change_of_form() {
+        let forms: [&[u8]; 5] = [b"12345", b"", b"short", &[b'm'; 500], &[b'l'; 5000]];
+        for key in [&b"k"[..], &[b'K'; 254], &[b'K'; 255], &[b'K'; 70_000]] {
+            for from in forms {
+                for to in forms {
+                    for raw in [false, true] {
+                        let mut entry = Entry::string(key, from, None);
+                        entry.set_usage(0xabcdef);
+                        assert_eq!(text(&entry), from);
+                        entry.set_expires_at(Some(77));
+                        assert_eq!((text(&entry), entry.expires_at()), (from.to_vec(), Some(77)));
+                        if raw {
+                            entry.set_raw(to)
+                        } else {
+                            entry.set_string(to)
+                        };
+                        assert_eq!((text(&entry), entry.expires_at()), (to.to_vec(), Some(77)));
+                        entry.set_expires_at(Some(78));
+                        assert_eq!(entry.expires_at(), Some(78));
+                        entry.set_expires_at(None);
+                        assert_eq!((text(&entry), entry.expires_at()), (to.to_vec(), None));
+                        assert_eq!(entry.key(), key);
+                        let entry = entry.renamed(b"other");
+                        assert_eq!((entry.key(), entry.usage()), (&b"other"[..], 0xabcdef));
+                        assert_eq!(text(&entry), to);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_replaced_object_is_handed_back() {
+        let mut entry = Entry::string(b"k", &[b'l'; 5000], None);
+        assert!(entry.set_int(7).is_some());
+        assert!(entry.set_string(&[b'l'; 5000]).is_none());
+        assert!(entry.set_string(b"s").is_some());
+    }
+}

@@ -1,0 +1,33 @@
+//! The data set of a node: one owner, no locks, no I/O, no clock.
+//!
+//! ```text
+//!  Keyspace ── Database (numbered) ── Table<Entry> per slot ── Entry: key, expiry, value
+//!     │            └─ ExpiryIndex                                └─ Value: types/{hash, …}
+//!     └─ Garbage: what another thread shall drop
+//! ```
+//! It returns values, not replies, and knows nothing of commands.
+
+mod database;
+mod entry;
+mod expire;
+mod garbage;
+mod hasher;
+mod keyspace;
+mod random;
+mod table;
+mod thin;
+mod types;
+mod usage;
+mod value;
+
+pub use entry::{Entry, ValueRef};
+pub use garbage::{FREE_INLINE_MAX, Garbage};
+pub use hasher::Hasher;
+pub use keyspace::{
+    Db, Expired, Expiry, Keyspace, KeyspaceOptions, KeyspaceStats, Text, TypeLimits, WrongType,
+};
+pub use random::Random;
+pub use table::{Keyed, Table};
+pub use types::{Hash, HashLimits, HashMut, Item, Listpack};
+pub use usage::UsagePolicy;
+pub use value::{Type, Value};

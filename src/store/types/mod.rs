@@ -1,0 +1,8 @@
+//! The types of values, a file each, and the compact forms that they share.
+
+mod hash;
+mod listpack;
+mod pair;
+
+pub use hash::{Hash, HashLimits, HashMut};
+pub use listpack::{Item, Listpack};

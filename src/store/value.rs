@@ -1,0 +1,69 @@
+//! What a key can hold, beyond the short strings and integers that lie in the entry itself.
+//!
+//! A further type is a further variant here and a file under `types/`: the compiler then shows
+//! every place that must know of it.
+
+use super::types::Hash;
+
+/// A value with an allocation of its own.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// A string too long for the entry. Its spare capacity makes APPEND cheap.
+    String(Vec<u8>),
+    /// A hash.
+    Hash(Hash),
+}
+
+/// The type of a value, as TYPE names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// `string`
+    String,
+    /// `hash`
+    Hash,
+}
+
+impl Type {
+    /// Its name in TYPE's reply and SCAN's option.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Hash => "hash",
+        }
+    }
+}
+
+impl Value {
+    /// Its type.
+    pub fn type_of(&self) -> Type {
+        match self {
+            Self::String(_) => Type::String,
+            Self::Hash(_) => Type::Hash,
+        }
+    }
+
+    /// What OBJECT ENCODING says.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Self::String(_) => "raw",
+            Self::Hash(hash) => hash.encoding(),
+        }
+    }
+
+    /// How many allocations freeing it gives back: what is worth handing to another thread.
+    pub fn free_effort(&self) -> usize {
+        match self {
+            // Giving back many pages costs too: one per 64 KiB is about right.
+            Self::String(bytes) => 1 + bytes.capacity() / (64 * 1024),
+            Self::Hash(hash) => hash.free_effort(),
+        }
+    }
+
+    /// Bytes on the heap; for large collections an estimate from a few of their elements.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::String(bytes) => bytes.capacity(),
+            Self::Hash(hash) => hash.heap_bytes(),
+        }
+    }
+}
