@@ -4,7 +4,9 @@ use super::error::CommandError;
 use super::server::Server;
 use super::session::Session;
 use crate::clock::Now;
-use crate::resp::{Encoder, Request};
+use crate::command::Spec;
+use crate::resp::{Encoder, Protocol, Request};
+use std::time::Duration;
 
 /// What a command does. The arity of `request` is checked before; the reply goes straight into
 /// [`Ctx::out`], exactly one. A handler that returns an error has written nothing.
@@ -23,13 +25,84 @@ pub(super) struct Ctx<'a> {
     pub(super) session: &'a mut Session,
     /// The rest of the node: settings, figures, other sessions, watched keys.
     pub(super) server: &'a mut Server,
+    /// The host's stopwatch when the last call ended: where the next one begins.
+    pub(super) clock: Duration,
 }
 
 impl Ctx<'_> {
     /// Tells everyone whom it concerns that the value or the expiry of `key` in this client's
     /// database has changed, or that the key has gone. Called once per change, after it.
+    #[inline]
     pub(super) fn modified(&mut self, key: &[u8]) {
         self.server.stats.dirty += 1;
         self.server.watched.touch(self.session.db, key);
+    }
+
+    /// Whether a key is there and not past its expiry. Does not count as a use of it.
+    pub(super) fn exists(&mut self, _db: usize, _key: &[u8]) -> bool {
+        false
+    }
+
+    /// Replies are in this protocol from here on (HELLO, RESET).
+    pub(super) fn set_protocol(&mut self, protocol: Protocol) {
+        self.session.protocol = protocol;
+        self.out.set_protocol(protocol);
+    }
+
+    /// Writes an error reply, and counts it.
+    #[cold]
+    pub(super) fn fail(&mut self, error: &CommandError) {
+        self.fail_line(&error.to_string());
+    }
+
+    /// The same with the line itself, its code first.
+    #[cold]
+    pub(super) fn fail_line(&mut self, line: &str) {
+        self.server.stats.count_error(line);
+        self.out.error(line);
+    }
+
+    /// Runs a command that nothing stands in the way of: its reply, its figures.
+    #[inline]
+    pub(super) fn call(&mut self, spec: &'static Spec, handler: Handler, request: &Request<'_>) {
+        let started = self.clock;
+        self.session.last_command = Some(spec);
+        let outcome = handler(self, request);
+        self.clock = self.server.host.elapsed();
+        let took = self.clock.saturating_sub(started);
+
+        self.server.stats.commands += 1;
+        let tracking = self.server.settings.latency_tracking;
+        let calls = &mut self.server.calls[spec.id()];
+        calls.calls += 1;
+        let nanos = took.as_nanos() as u64;
+        calls.nanos += nanos;
+        if tracking {
+            calls.latency.get_or_insert_default().record(nanos);
+        }
+        if let Err(error) = outcome {
+            calls.failed += 1;
+            self.fail(&error);
+        }
+        let threshold = self.server.settings.latency_threshold;
+        if !threshold.is_zero() && took >= threshold {
+            let fast = spec.flags.contains(crate::command::Flags::FAST);
+            let event = if fast { "fast-command" } else { "command" };
+            self.server.latency_events.add(event, self.now.unix_ms / 1000, took);
+        }
+        if self.server.settings.slowlog_slower_than.is_some_and(|limit| took >= limit) {
+            self.log_slow(spec, request, took);
+        }
+    }
+
+    #[cold]
+    fn log_slow(&mut self, spec: &'static Spec, request: &Request<'_>, took: Duration) {
+        if spec.flags.contains(crate::command::Flags::SKIP_SLOWLOG) {
+            return;
+        }
+        let client = (self.session.addresses.peer.to_string(), self.session.name.clone());
+        let entries_max = self.server.settings.slowlog_entries_max;
+        let seconds = self.now.unix_ms / 1000;
+        self.server.slowlog.push(request, seconds, took, client, entries_max);
     }
 }

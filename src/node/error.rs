@@ -89,6 +89,10 @@ pub enum CommandError {
 }
 
 impl CommandError {
+    /// What a wrong password, or an unknown user, is told.
+    pub(super) const WRONG_PASSWORD: &'static str =
+        "WRONGPASS invalid username-password pair or user is disabled.";
+
     /// A line of its own: `ERR`, a space and `text`.
     pub fn err(text: impl std::fmt::Display) -> Self {
         Self::Other(Cow::Owned(format!("ERR {text}")))

@@ -1,13 +1,38 @@
 //! A whole cluster node, without I/O: the data, the sessions, and what they may do with it.
+//!
+//! A shell feeds [`Core`] the bytes of its clients and the time, and carries out its [`Output`]s.
 
-#![allow(dead_code, reason = "the handlers that use these come with their groups")]
+#![allow(
+    dead_code,
+    reason = "the data commands and the shell that use the rest come with their groups"
+)]
 
 mod args;
 mod call;
+mod clients;
 mod commands;
+mod core;
+mod directive_table;
+mod directives;
 mod error;
+mod execute;
+mod host;
+mod info;
+mod latency;
+mod latency_events;
+mod output;
+mod rewrite;
 mod server;
 mod session;
+mod settings;
+mod slowlog;
+mod stats;
+mod transaction;
 mod watch;
 
+pub use self::core::{Core, CoreOptions, Progress, Refusal};
 pub use error::CommandError;
+pub use host::{Host, ProcessFigures};
+pub use output::Output;
+pub use session::{Addresses, ClientId};
+pub use stats::Stats;

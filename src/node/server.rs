@@ -1,19 +1,160 @@
 //! What the whole node shares beside its data: settings, figures, watched keys, other sessions.
 
+use super::call::Handler;
+use super::clients::Clients;
+use super::directives::{Directives, Refusal};
+use super::host::Host;
+use super::latency_events::LatencyEvents;
+use super::output::Output;
+use super::settings::Settings;
+use super::slowlog::SlowLog;
+use super::stats::{CallStats, Rates, Stats};
 use super::watch::WatchTable;
+use crate::clock::Now;
+use crate::command;
+use crate::resp::Limits;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// The shared part of a node.
-#[derive(Debug, Default)]
 pub(super) struct Server {
+    /// What the parameters hold.
+    pub(super) directives: Directives,
+    /// What that means.
+    pub(super) settings: Settings,
+    /// What a client that has authenticated may send.
+    pub(super) limits: Limits,
+    /// The file that CONFIG REWRITE writes.
+    pub(super) config_file: Option<PathBuf>,
+    /// The process around the node.
+    pub(super) host: Box<dyn Host>,
+    /// Who this node is while it runs: 40 hex digits.
+    pub(super) run_id: Box<str>,
+    /// What the history of its data is called: 40 hex digits.
+    pub(super) replication_id: Box<str>,
+    /// When it started.
+    pub(super) started: Now,
     /// What INFO tells.
     pub(super) stats: Stats,
+    /// Figures per second.
+    pub(super) rates: Rates,
+    /// What is counted per command, by [`crate::command::Spec::id`].
+    pub(super) calls: Box<[CallStats]>,
+    /// What the commands do, by the same number; none for those that the node does not run.
+    pub(super) handlers: Box<[Option<Handler>]>,
+    /// The commands that took long.
+    pub(super) slowlog: SlowLog,
+    /// What took longer than `latency-monitor-threshold`.
+    pub(super) latency_events: LatencyEvents,
     /// The keys that anyone watches.
     pub(super) watched: WatchTable,
+    /// All clients but the one whose command is running.
+    pub(super) clients: Clients,
+    /// CLIENT PAUSE.
+    pub(super) pause: Option<Pause>,
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub(super) active_expire: bool,
+    /// The most memory seen so far, in bytes.
+    pub(super) memory_peak: u64,
+    /// The memory of the empty node, in bytes.
+    pub(super) memory_at_start: u64,
+    /// When an HTTP header was last logged.
+    pub(super) attack_logged: Option<Instant>,
+    /// What the shell has to do.
+    pub(super) outputs: VecDeque<Output>,
 }
 
-/// What the node counts.
-#[derive(Debug, Default)]
-pub(super) struct Stats {
-    /// Changes to the data set since it was last saved.
-    pub(super) dirty: u64,
+/// CLIENT PAUSE, while it lasts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pause {
+    /// Until when.
+    pub(super) until: Instant,
+    /// Whether commands that only read may go on.
+    pub(super) writes_only: bool,
+}
+
+impl Server {
+    /// A server with these settings. The two ids are 40 hex digits.
+    pub(super) fn new(
+        now: Now,
+        directives: Directives,
+        config_file: Option<PathBuf>,
+        host: Box<dyn Host>,
+        ids: [Box<str>; 2],
+    ) -> Self {
+        let settings = Settings::read(&directives);
+        let [run_id, replication_id] = ids;
+        let memory_at_start = host.figures().resident_bytes;
+        Self {
+            limits: limits(&settings),
+            directives,
+            settings,
+            config_file,
+            host,
+            run_id,
+            replication_id,
+            started: now,
+            stats: Stats::default(),
+            rates: Rates::default(),
+            calls: (0..command::COUNT).map(|_| CallStats::default()).collect(),
+            handlers: super::commands::handlers(),
+            slowlog: SlowLog::default(),
+            latency_events: LatencyEvents::default(),
+            watched: WatchTable::default(),
+            clients: Clients::default(),
+            pause: None,
+            active_expire: true,
+            memory_peak: 0,
+            memory_at_start,
+            attack_logged: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// CONFIG SET: all of these, or none.
+    pub(super) fn configure<'a>(
+        &mut self,
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), Refusal> {
+        self.directives.set_all(pairs)?;
+        self.settings = Settings::read(&self.directives);
+        self.limits = limits(&self.settings);
+        self.slowlog.trim(self.settings.slowlog_entries_max);
+        self.outputs.push_back(Output::Reconfigured);
+        Ok(())
+    }
+
+    /// Counters back to zero (CONFIG RESETSTAT).
+    pub(super) fn reset_stats(&mut self) {
+        self.stats = Stats { dirty: self.stats.dirty, ..Stats::default() };
+        self.rates = Rates::default();
+        for calls in &mut self.calls {
+            *calls = CallStats::default();
+        }
+    }
+
+    /// The end of CLIENT PAUSE: those who wait are woken.
+    pub(super) fn unpause(&mut self) {
+        self.pause = None;
+        for session in self.clients.iter_mut().filter(|session| session.paused) {
+            session.paused = false;
+            self.outputs.push_back(Output::Wake(session.id));
+        }
+    }
+
+    /// How long the node has been up.
+    pub(super) fn uptime(&self, now: Now) -> Duration {
+        now.instant.saturating_duration_since(self.started.instant)
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    /// What a span of a request can address.
+    const FRAME_BYTES_MAX: usize = u32::MAX as usize;
+    Limits {
+        bulk_bytes: settings.bulk_bytes_max,
+        request_bytes: settings.query_bytes_max.min(FRAME_BYTES_MAX),
+        ..Limits::default()
+    }
 }

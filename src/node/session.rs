@@ -1,12 +1,29 @@
 //! One client of the node: who it is, what it said of itself, and what it is in the middle of.
 
+use super::transaction::Transaction;
+use super::watch::Watch;
+use crate::clock::Now;
+use crate::command::Spec;
 use crate::resp::Protocol;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// The number of a client: never given twice while a node runs.
+pub type ClientId = u64;
 
 /// One client's state. It holds no buffer: an idle client costs little more than this.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// Its id: never used twice while the node runs.
-    pub(super) id: u64,
+    /// Its id.
+    pub(super) id: ClientId,
+    /// Where it is, and where it connected to.
+    pub(super) addresses: Addresses,
+    /// When it connected.
+    pub(super) since: Instant,
+    /// When it last sent a command.
+    pub(super) last_heard: Instant,
+    /// The last command it ran, or is running.
+    pub(super) last_command: Option<&'static Spec>,
     /// The database it has selected.
     pub(super) db: usize,
     /// The protocol it has chosen with HELLO.
@@ -17,4 +34,159 @@ pub(super) struct Session {
     pub(super) asking: bool,
     /// READONLY: it accepts reads from a replica.
     pub(super) readonly: bool,
+    /// CLIENT NO-EVICT.
+    pub(super) no_evict: bool,
+    /// CLIENT NO-TOUCH.
+    pub(super) no_touch: bool,
+    /// Its name, or nothing.
+    pub(super) name: Box<str>,
+    /// The name of the library it uses, or nothing.
+    pub(super) lib_name: Box<str>,
+    /// That library's version, or nothing.
+    pub(super) lib_version: Box<str>,
+    /// Which replies it wants.
+    pub(super) replies: Replies,
+    /// Its MULTI, if it is in one.
+    pub(super) transaction: Option<Box<Transaction>>,
+    /// What it watches.
+    pub(super) watches: Vec<Watch>,
+    /// Whether its connection is to be closed, and when.
+    pub(super) close: Close,
+    /// Whether it waits for the end of CLIENT PAUSE.
+    pub(super) paused: bool,
+    /// Bytes of its requests that wait to be run, as the shell last said.
+    pub(super) input_bytes: usize,
+    /// Bytes of replies that it has not taken yet, as the shell last said.
+    pub(super) output_bytes: usize,
+}
+
+/// The two ends of a client's connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// The client's.
+    pub peer: SocketAddr,
+    /// Ours.
+    pub local: SocketAddr,
+    /// The number of the socket, as CLIENT LIST shows it.
+    pub descriptor: i32,
+}
+
+/// Which replies a client wants (CLIENT REPLY).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Replies {
+    /// All.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// Not that of CLIENT REPLY SKIP itself, and not the next one.
+    SkipNext,
+    /// Not the next one.
+    Skip,
+}
+
+/// Whether a connection is to be closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Close {
+    /// No.
+    #[default]
+    No,
+    /// When its replies so far are written.
+    AfterReplies,
+    /// At once.
+    Now,
+}
+
+impl Session {
+    pub(super) fn new(id: ClientId, addresses: Addresses, now: Now, authenticated: bool) -> Self {
+        Self {
+            id,
+            addresses,
+            since: now.instant,
+            last_heard: now.instant,
+            last_command: None,
+            db: 0,
+            protocol: Protocol::Resp2,
+            authenticated,
+            asking: false,
+            readonly: false,
+            no_evict: false,
+            no_touch: false,
+            name: "".into(),
+            lib_name: "".into(),
+            lib_version: "".into(),
+            replies: Replies::On,
+            transaction: None,
+            watches: Vec::new(),
+            close: Close::No,
+            paused: false,
+            input_bytes: 0,
+            output_bytes: 0,
+        }
+    }
+
+    /// Asks for the connection to be closed; a sooner end wins.
+    pub(super) fn close(&mut self, when: Close) {
+        self.close = self.close.max(when);
+    }
+
+    /// Whether the client is on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.addresses.peer.ip().to_canonical().is_loopback()
+    }
+
+    /// One line of CLIENT LIST. `watching` keys and a running transaction show in the flags.
+    pub(super) fn describe(&self, now: Now) -> String {
+        let age = |since: Instant| now.instant.saturating_duration_since(since).as_secs();
+        let (multi, multi_bytes) = match &self.transaction {
+            Some(transaction) => (transaction.len() as i64, transaction.bytes()),
+            None => (-1, 0),
+        };
+        let total =
+            std::mem::size_of::<Self>() + self.input_bytes + self.output_bytes + multi_bytes;
+        format!(
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 \
+             ssub=0 multi={multi} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={multi_bytes} \
+             rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={total} events={} cmd={} user=default \
+             redir=-1 resp={} lib-name={} lib-ver={}",
+            self.id,
+            self.addresses.peer,
+            self.addresses.local,
+            self.addresses.descriptor,
+            self.name,
+            age(self.since),
+            age(self.last_heard),
+            self.flags(),
+            self.db,
+            self.watches.len(),
+            self.input_bytes,
+            usize::from(self.output_bytes > 0),
+            self.output_bytes,
+            if self.output_bytes > 0 { "rw" } else { "r" },
+            self.last_command.map_or("NULL", |spec| spec.name),
+            self.protocol.number(),
+            self.lib_name,
+            self.lib_version,
+        )
+    }
+
+    /// The letters by which CLIENT LIST says what a client is doing.
+    fn flags(&self) -> String {
+        let mut flags = String::new();
+        let mut put = |is: bool, letter: char| {
+            if is {
+                flags.push(letter);
+            }
+        };
+        put(self.transaction.is_some(), 'x');
+        put(self.close == Close::AfterReplies, 'c');
+        put(self.close == Close::Now, 'A');
+        put(self.readonly, 'r');
+        put(self.no_evict, 'e');
+        put(self.no_touch, 'T');
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        flags
+    }
 }

@@ -59,6 +59,17 @@ impl<'a> Encoder<'a> {
         self.protocol
     }
 
+    /// Writes in `protocol` from here on.
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
+    /// How many bytes there are so far, what was in the buffer before included.
+    #[allow(clippy::len_without_is_empty, reason = "it is a place in the output")]
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
     /// The bytes so far, for what is written by hand.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         self.out

@@ -1,6 +1,78 @@
 //! What the commands do: a file per group, as in the command table, each with its own list.
 
-use super::call::Handlers;
+mod clients;
+mod config;
+mod connection;
+mod server;
+mod transactions;
+
+pub(super) use connection::REDIS_VERSION;
+
+use super::call::{Ctx, Handler, Handlers};
+use super::error::CommandError;
+use crate::command::{self, Spec};
+use crate::resp::Request;
 
 /// Every command that the node runs.
-pub(super) const GROUPS: &[Handlers] = &[];
+const GROUPS: &[Handlers] = &[
+    clients::HANDLERS,
+    config::HANDLERS,
+    connection::HANDLERS,
+    server::HANDLERS,
+    transactions::HANDLERS,
+];
+
+/// The handlers, by [`Spec::id`]; none for what the node does not run.
+pub(super) fn handlers() -> Box<[Option<Handler>]> {
+    let mut handlers = vec![None; command::COUNT];
+    for (name, handler) in GROUPS.iter().copied().flatten() {
+        let spec = command::lookup_full_name(name.as_bytes());
+        handlers[spec.expect("the table has every command that is run").id()] = Some(*handler);
+    }
+    handlers.into()
+}
+
+/// HELP of any container: what the table says of the subcommands that the node runs.
+pub(super) fn help(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
+    let container = command::lookup(request.name()).expect("it has been found before");
+    let runs = |spec: &&Spec| ctx.server.handlers[spec.id()].is_some();
+    let subcommands: Vec<&Spec> = container.subcommands().iter().filter(runs).collect();
+    let name = container.name.to_uppercase();
+    ctx.out.array(1 + subcommands.len() * 2);
+    ctx.out.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for spec in subcommands {
+        ctx.out.simple(&spec.subcommand_name().unwrap_or_default().to_uppercase());
+        ctx.out.simple(&format!("    {}", spec.summary));
+    }
+    Ok(())
+}
+
+/// Whether a name matches a pattern of `*` and `?`.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => {
+            matches(rest, name)
+                || name.split_first().is_some_and(|(_, tail)| matches(pattern, tail))
+        }
+        (Some((b'?', rest)), Some((_, tail))) => matches(rest, tail),
+        (Some((a, rest)), Some((b, tail))) => a == b && matches(rest, tail),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_command_is_listed_twice() {
+        let mut names: Vec<&str> =
+            GROUPS.iter().copied().flatten().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert_eq!(handlers().iter().flatten().count(), count);
+    }
+}

@@ -1,0 +1,98 @@
+//! CONFIG: the parameters of a running node.
+
+use super::help;
+use crate::node::call::{Ctx, Handlers};
+use crate::node::directives::{self, Refusal};
+use crate::node::error::CommandError;
+use crate::node::settings::Allowed;
+use crate::resp::Request;
+
+pub(super) const HANDLERS: Handlers = &[
+    ("config|get", get),
+    ("config|help", help),
+    ("config|resetstat", resetstat),
+    ("config|rewrite", rewrite),
+    ("config|set", set),
+];
+
+/// Each parameter that any of the patterns matches, once, under the name that matched.
+fn get(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
+    let patterns: Vec<Vec<u8>> = request.args_from(2).map(<[u8]>::to_ascii_lowercase).collect();
+    let wanted = |name: &str| patterns.iter().any(|p| super::matches(p, name.as_bytes()));
+    let found: Vec<_> = ctx.server.directives.matching(wanted).collect();
+    ctx.out.map(found.len());
+    for (name, value) in found {
+        ctx.out.bulk(name);
+        ctx.out.bulk(value);
+    }
+    Ok(())
+}
+
+/// Several parameters at once: all change, or none.
+fn set(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
+    if request.len() % 2 == 1 {
+        return Err(CommandError::Arity("config|set"));
+    }
+    let words: Vec<String> =
+        request.args_from(2).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect();
+    for name in words.iter().step_by(2) {
+        let protected = directives::directive(name).is_some_and(|d| d.is_protected());
+        if protected && !ctx.may(ctx.server.settings.protected_config_allowed) {
+            return Err(failed(name, "can't set protected config"));
+        }
+    }
+    let pairs = words.chunks(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
+    match ctx.server.configure(pairs) {
+        Ok(()) => ctx.out.ok(),
+        Err(Refusal::Unknown(name)) => {
+            return Err(CommandError::err(format!(
+                "Unknown option or number of arguments for CONFIG SET - '{name}'"
+            )));
+        }
+        Err(Refusal::Invalid { name, reason }) => return Err(failed(&name, &reason)),
+    }
+    Ok(())
+}
+
+fn failed(name: &str, reason: &str) -> CommandError {
+    CommandError::err(format!(
+        "CONFIG SET failed (possibly related to argument '{name}') - {reason}"
+    ))
+}
+
+fn resetstat(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
+    ctx.server.reset_stats();
+    ctx.out.ok();
+    Ok(())
+}
+
+/// Keeps what the file says, comments included, and changes only what differs from it.
+fn rewrite(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
+    let Some(path) = &ctx.server.config_file else {
+        return Err(CommandError::line("ERR The server is running without a config file"));
+    };
+    let host = &ctx.server.host;
+    let outcome = host.read_config(path).and_then(|old| {
+        let text = crate::node::rewrite::rewritten(&old, &ctx.server.directives);
+        host.replace_config(path, &text)
+    });
+    match outcome {
+        Ok(()) => ctx.out.ok(),
+        Err(error) => {
+            tracing::warn!(%error, "CONFIG REWRITE failed");
+            return Err(CommandError::err(format!("Rewriting config file: {error}")));
+        }
+    }
+    Ok(())
+}
+
+impl Ctx<'_> {
+    /// Whether this client may do what only some may.
+    pub(super) fn may(&self, allowed: Allowed) -> bool {
+        match allowed {
+            Allowed::No => false,
+            Allowed::Yes => true,
+            Allowed::Local => self.session.is_local(),
+        }
+    }
+}

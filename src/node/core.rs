@@ -1,0 +1,284 @@
+//! [`Core`]: the node as its shell sees it. Bytes in, bytes out, and a queue of things to do.
+
+use super::call::Ctx;
+use super::directives::Directives;
+use super::execute::Ran;
+use super::host::Host;
+use super::output::Output;
+use super::server::Server;
+use super::session::{Addresses, ClientId, Close, Session};
+use super::stats::Stats;
+use crate::clock::Now;
+use crate::resp::{Encoder, Limits, RequestDecoder};
+use rand::SeedableRng;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The node: data, sessions, settings.
+pub struct Core {
+    server: Server,
+    /// When the figures per second were last sampled.
+    sampled: Instant,
+    /// When idle clients were last looked for.
+    swept: Instant,
+}
+
+/// What a node is made from.
+pub struct CoreOptions {
+    /// The parameters, as its file and command line have them.
+    pub directives: Vec<(String, Vec<String>)>,
+    /// The file that CONFIG REWRITE writes, if there is one.
+    pub config_file: Option<PathBuf>,
+    /// The process around it.
+    pub host: Box<dyn Host>,
+    /// Where its random numbers come from.
+    pub seed: u64,
+}
+
+/// Why a client was turned away: the line it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// `maxclients` are connected.
+    #[error("ERR max number of clients reached")]
+    TooManyClients,
+    /// It comes from another machine, and there is no password.
+    #[error(
+        "DENIED Redis is running in protected mode because protected mode is enabled and no \
+         password is set for the default user. Connections are only accepted from the loopback \
+         interface. Set a password with requirepass, or turn protected-mode off, to accept others."
+    )]
+    Protected,
+}
+
+/// Why the node stopped working on a client's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It has run all that was whole, and needs more. `bytes_wanted` as in
+    /// [`RequestDecoder::bytes_wanted`].
+    NeedsInput {
+        /// How many bytes it must hold before anything can happen; 0 if unknown.
+        bytes_wanted: usize,
+    },
+    /// The replies are to be written first.
+    OutputFull,
+    /// CLIENT PAUSE: it goes on when woken.
+    Paused,
+    /// The connection ends when its replies are written.
+    CloseAfterReplies,
+    /// The connection ends at once.
+    CloseNow,
+}
+
+/// Replies that may wait for a client before its next request is looked at. One reply may be
+/// larger; so a client that does not read costs no more than this and one reply.
+const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+/// The same before AUTH; a client that lets so much wait is closed.
+const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 16 * 1024;
+/// How often the figures per second are sampled.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// How often idle clients are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+impl Core {
+    /// A node that has heard of nothing yet.
+    ///
+    /// # Errors
+    /// A parameter that is unknown or refused: its place in `options.directives`, and why.
+    pub fn new(now: Now, options: CoreOptions) -> Result<Self, (usize, String)> {
+        let mut directives = Directives::default();
+        for (place, (name, words)) in options.directives.iter().enumerate() {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            directives.load(name, &words).map_err(|reason| (place, reason))?;
+        }
+        let mut random = rand::rngs::SmallRng::seed_from_u64(options.seed);
+        let ids = [hex_id(&mut random), hex_id(&mut random)];
+        let server = Server::new(now, directives, options.config_file, options.host, ids);
+        Ok(Self { server, sampled: now.instant, swept: now.instant })
+    }
+
+    /// A client has connected.
+    ///
+    /// # Errors
+    /// It must be told so and closed.
+    pub fn connect(&mut self, now: Now, addresses: Addresses) -> Result<ClientId, Refusal> {
+        let server = &mut self.server;
+        server.stats.connections += 1;
+        if server.clients.len() >= server.settings.clients_max {
+            server.stats.rejected_connections += 1;
+            return Err(Refusal::TooManyClients);
+        }
+        let open = server.settings.password.is_none();
+        let id = server.clients.next_id();
+        let session = Session::new(id, addresses, now, open);
+        if server.settings.protected_mode && open && !session.is_local() {
+            server.stats.rejected_connections += 1;
+            return Err(Refusal::Protected);
+        }
+        server.clients.insert(Box::new(session));
+        Ok(id)
+    }
+
+    /// A client has gone.
+    pub fn disconnect(&mut self, id: ClientId) {
+        if let Some(session) = self.server.clients.remove(id) {
+            for watch in session.watches {
+                self.server.watched.unwatch(watch);
+            }
+        }
+    }
+
+    /// Runs the requests that `input` holds as a whole, in order, and appends their replies to
+    /// `output`. Tells how many bytes of `input` are done with, and why it stopped there.
+    pub fn handle_input(
+        &mut self,
+        now: Now,
+        id: ClientId,
+        decoder: &mut RequestDecoder,
+        input: &[u8],
+        output: &mut Vec<u8>,
+    ) -> (usize, Progress) {
+        let Some(mut session) = self.server.clients.take(id) else {
+            return (0, Progress::CloseNow);
+        };
+        session.last_heard = now.instant;
+        let protocol = session.protocol;
+        let clock = self.server.host.elapsed();
+        let mut ctx = Ctx {
+            now,
+            out: Encoder::new(output, protocol),
+            session: &mut session,
+            server: &mut self.server,
+            clock,
+        };
+        let outcome = ctx.run_all(decoder, input);
+        self.server.clients.put(session);
+        outcome
+    }
+
+    /// So many bytes have come from a client; so many more wait to be run.
+    pub fn note_read(&mut self, id: ClientId, bytes: usize, waiting: usize) {
+        self.server.stats.reads += 1;
+        self.server.stats.input_bytes += bytes as u64;
+        if let Some(session) = self.server.clients.get_mut(id) {
+            session.input_bytes = waiting;
+        }
+    }
+
+    /// So many bytes have gone to a client; so many more wait to be written.
+    pub fn note_written(&mut self, id: ClientId, bytes: usize, waiting: usize) {
+        self.server.stats.writes += 1;
+        self.server.stats.output_bytes += bytes as u64;
+        if let Some(session) = self.server.clients.get_mut(id) {
+            session.output_bytes = waiting;
+        }
+    }
+
+    /// What is to be done next, if anything is.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.server.outputs.pop_front()
+    }
+
+    /// How often [`Core::handle_tick`] is to be called: `hz` as a wait.
+    pub fn tick_every(&self) -> Duration {
+        Duration::from_secs(1) / self.server.settings.hz
+    }
+
+    /// Looks after what nobody asks for: expiry, idle clients, the end of CLIENT PAUSE, figures.
+    pub fn handle_tick(&mut self, now: Now) {
+        let server = &mut self.server;
+        if server.pause.is_some_and(|pause| now.instant >= pause.until) {
+            server.unpause();
+        }
+        let elapsed = now.instant.saturating_duration_since(self.sampled);
+        if elapsed >= SAMPLE_EVERY {
+            self.sampled = now.instant;
+            let stats = &server.stats;
+            server.rates.commands.sample(stats.commands, elapsed);
+            server.rates.input.sample(stats.input_bytes, elapsed);
+            server.rates.output.sample(stats.output_bytes, elapsed);
+        }
+        if now.instant.saturating_duration_since(self.swept) >= SWEEP_EVERY {
+            self.swept = now.instant;
+            self.close_idle(now);
+        }
+    }
+
+    /// Closes clients that were silent for longer than `timeout`.
+    fn close_idle(&mut self, now: Now) {
+        let Some(idle_max) = self.server.settings.idle_max else { return };
+        for session in self.server.clients.iter_mut() {
+            if now.instant.saturating_duration_since(session.last_heard) > idle_max {
+                session.close(Close::Now);
+                self.server.outputs.push_back(Output::Wake(session.id));
+            }
+        }
+    }
+
+    /// The figures so far.
+    pub fn stats(&self) -> &Stats {
+        &self.server.stats
+    }
+
+    /// How many clients are connected.
+    pub fn clients(&self) -> usize {
+        self.server.clients.len()
+    }
+
+    /// A parameter's value as text.
+    ///
+    /// # Panics
+    /// There is no such parameter.
+    pub fn parameter(&self, name: &str) -> String {
+        let mut found = self.server.directives.matching(|known| known == name);
+        found.next().map(|(_, value)| value).expect("a parameter of the table")
+    }
+}
+
+impl Ctx<'_> {
+    fn run_all(&mut self, decoder: &mut RequestDecoder, input: &[u8]) -> (usize, Progress) {
+        let mut used = 0;
+        loop {
+            match self.session.close {
+                Close::No => {}
+                Close::AfterReplies => return (used, Progress::CloseAfterReplies),
+                Close::Now => return (used, Progress::CloseNow),
+            }
+            let authenticated = self.session.authenticated;
+            if self.out.len() >= OUTPUT_BYTES_MAX {
+                return (used, Progress::OutputFull);
+            }
+            if !authenticated && self.out.len() >= UNAUTHENTICATED_OUTPUT_BYTES_MAX {
+                self.server.stats.closed_for_output += 1;
+                return (used, Progress::CloseNow);
+            }
+            let limits = if authenticated { &self.server.limits } else { &Limits::UNAUTHENTICATED };
+            let rest = &input[used..];
+            match decoder.decode(rest, limits) {
+                Ok(None) => {
+                    let bytes_wanted = decoder.bytes_wanted();
+                    return (used, Progress::NeedsInput { bytes_wanted });
+                }
+                Ok(Some(length)) => {
+                    if let Some(request) = decoder.request(rest, length)
+                        && self.execute(&request) == Ran::Paused
+                    {
+                        return (used, Progress::Paused);
+                    }
+                    used += length;
+                }
+                Err(error) => {
+                    tracing::debug!(peer = %self.session.addresses.peer, %error, "protocol error");
+                    self.fail_line(&format!("ERR {error}"));
+                    self.session.close(Close::AfterReplies);
+                }
+            }
+        }
+    }
+}
+
+/// 40 random hex digits.
+fn hex_id(random: &mut impl rand::Rng) -> Box<str> {
+    let mut bytes = [0; 20];
+    random.fill_bytes(&mut bytes);
+    crate::cluster::NodeId::from_random(bytes).as_str().into()
+}

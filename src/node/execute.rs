@@ -1,0 +1,184 @@
+//! The checklist before a command runs, in Redis's order. The order matters: it decides which of
+//! several errors a client sees.
+
+use super::call::Ctx;
+use super::error::CommandError;
+use super::session::{Close, Replies};
+use crate::command::{self, Flags, Spec, UnknownCommand};
+use crate::resp::Request;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ran {
+    /// It has its reply, or needs none.
+    Yes,
+    /// CLIENT PAUSE holds it back: it is to be tried again.
+    Paused,
+}
+
+impl Ctx<'_> {
+    /// Runs one request, or refuses it: one reply either way, unless the client wants none.
+    pub(super) fn execute(&mut self, request: &Request<'_>) -> Ran {
+        let reply_start = self.out.len();
+        let spec = match self.check(request) {
+            Ok(Checked::Run(spec)) => Some(spec),
+            Ok(Checked::Answered) => None,
+            Ok(Checked::Paused) => return Ran::Paused,
+            Err(Refused { spec, line }) => {
+                self.refuse(spec, &line);
+                None
+            }
+        };
+        if let Some(spec) = spec {
+            let handler = self.server.handlers[spec.id()].expect("checked");
+            self.call(spec, handler, request);
+            // ASKING holds for one command, or for all of one transaction.
+            if self.session.asking && self.session.transaction.is_none() && spec.name != "asking" {
+                self.session.asking = false;
+            }
+        }
+        if self.session.replies != Replies::On {
+            self.withhold_reply(reply_start);
+        }
+        Ran::Yes
+    }
+
+    /// A command was refused before it ran: nothing that was queued with it may run either.
+    #[cold]
+    fn refuse(&mut self, spec: Option<&'static Spec>, line: &str) {
+        if let Some(spec) = spec {
+            self.server.calls[spec.id()].rejected += 1;
+        }
+        if let Some(transaction) = &mut self.session.transaction {
+            transaction.broken = true;
+        }
+        self.fail_line(line);
+    }
+
+    /// CLIENT REPLY OFF and SKIP.
+    #[cold]
+    fn withhold_reply(&mut self, reply_start: usize) {
+        self.out.buffer().truncate(reply_start);
+        self.session.replies = match self.session.replies {
+            Replies::SkipNext => Replies::Skip,
+            Replies::Skip | Replies::On => Replies::On,
+            Replies::Off => Replies::Off,
+        };
+    }
+
+    fn check(&mut self, request: &Request<'_>) -> Result<Checked, Refused> {
+        let spec = match command::lookup_request(request) {
+            Ok(spec) if self.server.handlers[spec.id()].is_some() => spec,
+            Ok(spec) => return Err(self.unknown(request, spec)),
+            Err(UnknownCommand::Arity { spec }) if !self.runs(spec) => {
+                return Err(self.unknown(request, spec));
+            }
+            Err(error) => {
+                let spoofed =
+                    ["post", "host:"].iter().any(|word| super::args::is(request.name(), word));
+                if spoofed {
+                    self.abort_cross_protocol();
+                    return Ok(Checked::Answered);
+                }
+                return Err(Refused { spec: None, line: error.to_string() });
+            }
+        };
+        let refuse = |error: CommandError| Refused { spec: Some(spec), line: error.to_string() };
+
+        if !self.session.authenticated && !spec.flags.contains(Flags::NO_AUTH) {
+            return Err(refuse(CommandError::NoAuth));
+        }
+        if self.session.transaction.is_some() && spec.flags.contains(Flags::NO_MULTI) {
+            return Err(refuse(CommandError::line("ERR Command not allowed inside a transaction")));
+        }
+        if self.server.pause.is_some() && self.is_paused(spec) {
+            return Ok(Checked::Paused);
+        }
+        if let Some(transaction) = &mut self.session.transaction
+            && !ENDS_OR_CONTROLS_MULTI.contains(&spec.name)
+        {
+            transaction.push(spec, request);
+            self.out.simple("QUEUED");
+            return Ok(Checked::Answered);
+        }
+        Ok(Checked::Run(spec))
+    }
+
+    /// Whether CLIENT PAUSE holds a command back.
+    #[cold]
+    fn is_paused(&mut self, spec: &Spec) -> bool {
+        let Some(pause) = self.server.pause else { return false };
+        if self.now.instant >= pause.until {
+            self.server.unpause();
+            return false;
+        }
+        let may_write = |flags: Flags| flags.intersects(Flags::WRITE.union(Flags::MAY_REPLICATE));
+        let queued = match &self.session.transaction {
+            Some(transaction) if spec.name == "exec" => transaction.flags(),
+            _ => Flags::NONE,
+        };
+        let held = !pause.writes_only || may_write(spec.flags) || may_write(queued);
+        self.session.paused = held;
+        held
+    }
+
+    /// Whether the node runs a command, or any of its subcommands.
+    fn runs(&self, spec: &Spec) -> bool {
+        self.server.handlers[spec.id()].is_some()
+            || spec.subcommands().iter().any(|sub| self.server.handlers[sub.id()].is_some())
+    }
+
+    /// A command that the table has and this node does not run is as unknown as any other.
+    #[cold]
+    fn unknown(&self, request: &Request<'_>, spec: &'static Spec) -> Refused {
+        let container = command::lookup(spec.container_name().as_bytes());
+        let error = match container {
+            Some(container) if spec.is_subcommand() && self.runs(container) => {
+                UnknownCommand::Subcommand { container, name: request.arg(1) }
+            }
+            // A container that is called without a subcommand.
+            Some(container) if container.is_container() && self.runs(container) => {
+                UnknownCommand::Arity { spec: container }
+            }
+            _ => UnknownCommand::Name { request: *request },
+        };
+        Refused { spec: None, line: error.to_string() }
+    }
+
+    /// A browser was made to talk to us: its headers must not be run as commands.
+    #[cold]
+    fn abort_cross_protocol(&mut self) {
+        self.session.close(Close::Now);
+        let peer = self.session.addresses.peer;
+        let now = self.now.instant;
+        let server = &mut *self.server;
+        if server.attack_logged.is_none_or(|last| now - last >= ATTACK_LOG_EVERY) {
+            server.attack_logged = Some(now);
+            tracing::warn!(
+                %peer,
+                "Possible SECURITY ATTACK detected: an HTTP header came in as a command, which \
+                 is what cross protocol scripting looks like. The connection was aborted."
+            );
+        }
+    }
+}
+
+/// How often that attack is logged at most.
+const ATTACK_LOG_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// What is not queued between MULTI and EXEC.
+const ENDS_OR_CONTROLS_MULTI: [&str; 6] = ["exec", "discard", "multi", "watch", "quit", "reset"];
+
+enum Checked {
+    /// Nothing stands in its way.
+    Run(&'static Spec),
+    /// It was queued, or ended the connection.
+    Answered,
+    Paused,
+}
+
+/// Why a command does not run, as the reply says it; and its entry in the figures, if it has one.
+struct Refused {
+    spec: Option<&'static Spec>,
+    line: String,
+}

@@ -1,0 +1,52 @@
+//! What the node asks of the process it runs in. A simulation has a host of its own.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// The process around a node: its clock for measuring, its figures, its configuration file.
+pub trait Host {
+    /// Time since some fixed moment: to measure how long a command takes. Read once per command.
+    fn elapsed(&self) -> Duration;
+
+    /// What the operating system says of the process.
+    fn figures(&self) -> ProcessFigures;
+
+    /// Stops the whole node for a while: what `DEBUG SLEEP` is for.
+    fn sleep(&self, time: Duration);
+
+    /// The text of the configuration file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn read_config(&self, path: &Path) -> io::Result<String>;
+
+    /// Puts a new configuration file in place of the old one, all or nothing.
+    ///
+    /// # Errors
+    /// It cannot be written; the old one is still there.
+    fn replace_config(&self, path: &Path, text: &str) -> io::Result<()>;
+}
+
+/// What INFO says of the process.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessFigures {
+    /// Its process id.
+    pub pid: u32,
+    /// The program's file.
+    pub executable: String,
+    /// Operating system, its release, and the machine: `Linux 6.1.0 x86_64`.
+    pub os: String,
+    /// Bytes of memory that are resident.
+    pub resident_bytes: u64,
+    /// Bytes of memory of the whole machine.
+    pub machine_bytes: u64,
+    /// Time spent in the kernel.
+    pub cpu_system: Duration,
+    /// Time spent outside of it.
+    pub cpu_user: Duration,
+    /// The same two of ended child processes.
+    pub cpu_system_children: Duration,
+    /// See [`ProcessFigures::cpu_system_children`].
+    pub cpu_user_children: Duration,
+}

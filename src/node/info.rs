@@ -1,0 +1,378 @@
+//! INFO: the sections, and their fields in Redis's names and order.
+//!
+//! Fields whose subject the node does not have (fork, append-only file, Lua) are there with the
+//! value that says so, because tools read them without asking whether they exist.
+
+use super::call::Ctx;
+use super::commands::REDIS_VERSION;
+use super::host::ProcessFigures;
+use std::fmt::{Display, Write};
+use std::time::Duration;
+
+/// A section: its name in requests, its title, whether it is shown unless asked for, its fields.
+struct Section {
+    name: &'static str,
+    title: &'static str,
+    by_default: bool,
+    write: fn(&mut Fields, &mut Ctx<'_>, &ProcessFigures),
+}
+
+/// The sections, in the order in which they are shown.
+const SECTIONS: &[Section] = &[
+    Section { name: "server", title: "Server", by_default: true, write: server },
+    Section { name: "clients", title: "Clients", by_default: true, write: clients },
+    Section { name: "memory", title: "Memory", by_default: true, write: memory },
+    Section { name: "persistence", title: "Persistence", by_default: true, write: persistence },
+    Section { name: "stats", title: "Stats", by_default: true, write: stats },
+    Section { name: "replication", title: "Replication", by_default: true, write: replication },
+    Section { name: "cpu", title: "CPU", by_default: true, write: cpu },
+    Section { name: "modules", title: "Modules", by_default: true, write: |_, _, _| {} },
+    Section { name: "commandstats", title: "Commandstats", by_default: false, write: commandstats },
+    Section { name: "errorstats", title: "Errorstats", by_default: true, write: errorstats },
+    Section { name: "latencystats", title: "Latencystats", by_default: false, write: latencystats },
+    Section { name: "cluster", title: "Cluster", by_default: true, write: cluster },
+    Section { name: "keyspace", title: "Keyspace", by_default: true, write: keyspace },
+];
+
+/// The text of these sections; of the default ones if none is named. `all` and `everything` are
+/// all of them.
+pub(super) fn text(ctx: &mut Ctx<'_>, names: &[String]) -> String {
+    let named = |name: &str| names.iter().any(|n| n == name);
+    let all = named("all") || named("everything");
+    let default = names.is_empty() || named("default");
+    let figures = ctx.server.host.figures();
+    let mut fields = Fields::default();
+    for section in SECTIONS {
+        if all || named(section.name) || (default && section.by_default) {
+            if !fields.0.is_empty() {
+                fields.0.push_str("\r\n");
+            }
+            fields.0.push_str(&format!("# {}\r\n", section.title));
+            (section.write)(&mut fields, ctx, &figures);
+        }
+    }
+    fields.0
+}
+
+/// The text so far.
+#[derive(Default)]
+struct Fields(String);
+
+impl Fields {
+    fn put(&mut self, name: &str, value: impl Display) {
+        write!(self.0, "{name}:{value}\r\n").expect("a string takes all");
+    }
+
+    fn flag(&mut self, name: &str, value: bool) {
+        self.put(name, u8::from(value));
+    }
+
+    fn zeros(&mut self, names: &[&str]) {
+        for name in names {
+            self.put(name, 0);
+        }
+    }
+
+    /// Bytes, and again for people.
+    fn bytes(&mut self, name: &str, bytes: u64) {
+        self.put(name, bytes);
+        self.put(&format!("{name}_human"), human(bytes));
+    }
+}
+
+/// Bytes as people read them.
+fn human(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 4] =
+        [(1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+    match UNITS.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{:.2}{name}", bytes as f64 / unit as f64),
+        None => format!("{bytes}B"),
+    }
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    let ratio = if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+    format!("{:.2}%", ratio * 100.0)
+}
+
+fn server(f: &mut Fields, ctx: &mut Ctx<'_>, figures: &ProcessFigures) {
+    let server = &*ctx.server;
+    let mode = if server.settings.cluster_enabled { "cluster" } else { "standalone" };
+    let uptime = server.uptime(ctx.now).as_secs();
+    f.put("redis_version", REDIS_VERSION);
+    f.put("server_name", "keyway");
+    f.put("keyway_version", env!("CARGO_PKG_VERSION"));
+    f.put("redis_git_sha1", "00000000");
+    f.put("redis_git_dirty", 0);
+    f.put("redis_build_id", "0");
+    f.put("redis_mode", mode);
+    f.put("server_mode", mode);
+    f.put("os", &figures.os);
+    f.put("arch_bits", usize::BITS);
+    f.put("monotonic_clock", "POSIX clock_gettime");
+    f.put("multiplexing_api", "epoll");
+    f.put("process_id", figures.pid);
+    f.put("process_supervised", "no");
+    f.put("run_id", &server.run_id);
+    f.put("tcp_port", server.directives.number("port"));
+    f.put("server_time_usec", u128::from(ctx.now.unix_ms) * 1000);
+    f.put("uptime_in_seconds", uptime);
+    f.put("uptime_in_days", uptime / 86_400);
+    f.put("hz", server.settings.hz);
+    f.put("configured_hz", server.directives.number("hz"));
+    f.put("lru_clock", (ctx.now.unix_ms / 1000) & 0xff_ffff);
+    f.put("executable", &figures.executable);
+    let config_file = server.config_file.as_deref().unwrap_or(std::path::Path::new(""));
+    f.put("config_file", config_file.display());
+    f.put("io_threads_active", 0);
+}
+
+fn clients(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
+    let server = &*ctx.server;
+    let others = || server.clients.iter().chain(Some(&*ctx.session));
+    let watching = others().filter(|session| !session.watches.is_empty()).count();
+    let largest = |bytes: fn(&super::session::Session) -> usize| others().map(bytes).max();
+    f.put("connected_clients", server.clients.len());
+    f.put("cluster_connections", 0);
+    f.put("maxclients", server.settings.clients_max);
+    f.put("client_recent_max_input_buffer", largest(|s| s.input_bytes).unwrap_or(0));
+    f.put("client_recent_max_output_buffer", largest(|s| s.output_bytes).unwrap_or(0));
+    f.zeros(&["blocked_clients", "tracking_clients", "pubsub_clients"]);
+    f.put("watching_clients", watching);
+    f.put("clients_in_timeout_table", 0);
+    f.put("total_watched_keys", server.watched.len());
+    f.zeros(&["total_blocking_keys", "total_blocking_keys_on_nokey"]);
+    let pause = server.pause.filter(|pause| pause.until > ctx.now.instant);
+    f.put("paused_reason", if pause.is_some() { "client_pause" } else { "none" });
+    f.put(
+        "paused_actions",
+        match pause {
+            None => "none",
+            Some(pause) if pause.writes_only => "write",
+            Some(_) => "all",
+        },
+    );
+    let left = pause.map_or(Duration::ZERO, |pause| pause.until - ctx.now.instant);
+    f.put("paused_timeout_milliseconds", left.as_millis());
+}
+
+fn memory(f: &mut Fields, ctx: &mut Ctx<'_>, figures: &ProcessFigures) {
+    let server = &mut *ctx.server;
+    // The resident size stands for what is used: the allocator is not asked on every call.
+    let used = figures.resident_bytes;
+    server.memory_peak = server.memory_peak.max(used);
+    let peak = server.memory_peak;
+    let startup = server.memory_at_start.min(used);
+    let settings = &server.settings;
+    f.bytes("used_memory", used);
+    f.bytes("used_memory_rss", used);
+    f.bytes("used_memory_peak", peak);
+    f.put("used_memory_peak_perc", percent(used, peak));
+    f.put("used_memory_overhead", startup);
+    f.put("used_memory_startup", startup);
+    f.put("used_memory_dataset", used - startup);
+    f.put("used_memory_dataset_perc", percent(used - startup, used - startup));
+    f.put("allocator_allocated", used);
+    f.put("allocator_active", used);
+    f.put("allocator_resident", used);
+    f.bytes("total_system_memory", figures.machine_bytes);
+    f.bytes("used_memory_lua", 0);
+    f.zeros(&[
+        "used_memory_vm_eval",
+        "used_memory_scripts_eval",
+        "number_of_cached_scripts",
+        "number_of_functions",
+        "number_of_libraries",
+        "used_memory_vm_functions",
+    ]);
+    f.bytes("used_memory_vm_total", 0);
+    f.put("used_memory_functions", 0);
+    f.bytes("used_memory_scripts", 0);
+    f.bytes("maxmemory", settings.memory_max);
+    f.put("maxmemory_policy", server.directives.text("maxmemory-policy"));
+    f.put("allocator_frag_ratio", "1.00");
+    f.put("allocator_frag_bytes", 0);
+    f.put("allocator_rss_ratio", "1.00");
+    f.put("allocator_rss_bytes", 0);
+    f.put("rss_overhead_ratio", "1.00");
+    f.put("rss_overhead_bytes", 0);
+    f.put("mem_fragmentation_ratio", "1.00");
+    f.put("mem_fragmentation_bytes", 0);
+    let clients: usize = server.clients.iter().map(|s| s.input_bytes + s.output_bytes).sum();
+    f.zeros(&[
+        "mem_not_counted_for_evict",
+        "mem_replication_backlog",
+        "mem_total_replication_buffers",
+        "mem_clients_slaves",
+    ]);
+    f.put("mem_clients_normal", clients);
+    f.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
+    f.put("mem_allocator", "mimalloc");
+    f.zeros(&["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
+}
+
+fn persistence(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
+    f.zeros(&[
+        "loading",
+        "async_loading",
+        "current_cow_peak",
+        "current_cow_size",
+        "current_cow_size_age",
+    ]);
+    f.put("current_fork_perc", "0.00");
+    f.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    f.put("rdb_changes_since_last_save", ctx.server.stats.dirty);
+    f.put("rdb_bgsave_in_progress", 0);
+    f.put("rdb_last_save_time", ctx.server.started.unix_ms / 1000);
+    f.put("rdb_last_bgsave_status", "ok");
+    f.put("rdb_last_bgsave_time_sec", -1);
+    f.put("rdb_current_bgsave_time_sec", -1);
+    f.zeros(&[
+        "rdb_saves",
+        "rdb_last_cow_size",
+        "rdb_last_load_keys_expired",
+        "rdb_last_load_keys_loaded",
+        "aof_enabled",
+        "aof_rewrite_in_progress",
+        "aof_rewrite_scheduled",
+    ]);
+    f.put("aof_last_rewrite_time_sec", -1);
+    f.put("aof_current_rewrite_time_sec", -1);
+    f.put("aof_last_bgrewrite_status", "ok");
+    f.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    f.put("aof_last_write_status", "ok");
+    f.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+}
+
+fn stats(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
+    let kilobytes = |rate: u64| format!("{:.2}", rate as f64 / 1024.0);
+    let (stats, rates) = (&ctx.server.stats, &ctx.server.rates);
+    f.put("total_connections_received", stats.connections);
+    f.put("total_commands_processed", stats.commands);
+    f.put("instantaneous_ops_per_sec", rates.commands.per_second());
+    f.put("total_net_input_bytes", stats.input_bytes);
+    f.put("total_net_output_bytes", stats.output_bytes);
+    f.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    f.put("instantaneous_input_kbps", kilobytes(rates.input.per_second()));
+    f.put("instantaneous_output_kbps", kilobytes(rates.output.per_second()));
+    f.put("instantaneous_input_repl_kbps", "0.00");
+    f.put("instantaneous_output_repl_kbps", "0.00");
+    f.put("rejected_connections", stats.rejected_connections);
+    f.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    f.put("expired_keys", stats.expired_keys);
+    f.put("expired_stale_perc", "0.00");
+    f.put("expired_time_cap_reached_count", stats.expire_cut_short);
+    f.put("expire_cycle_cpu_milliseconds", stats.expire_time.as_millis());
+    f.put("evicted_keys", stats.evicted_keys);
+    f.zeros(&["evicted_clients", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    f.put("keyspace_hits", stats.keyspace_hits);
+    f.put("keyspace_misses", stats.keyspace_misses);
+    f.zeros(&[
+        "pubsub_channels",
+        "pubsub_patterns",
+        "pubsubshard_channels",
+        "latest_fork_usec",
+        "total_forks",
+        "migrate_cached_sockets",
+        "slave_expires_tracked_keys",
+        "active_defrag_hits",
+        "active_defrag_misses",
+        "active_defrag_key_hits",
+        "active_defrag_key_misses",
+        "total_active_defrag_time",
+        "current_active_defrag_time",
+        "tracking_total_keys",
+        "tracking_total_items",
+        "tracking_total_prefixes",
+        "unexpected_error_replies",
+    ]);
+    f.put("total_error_replies", stats.errors);
+    f.put("dump_payload_sanitizations", 0);
+    f.put("total_reads_processed", stats.reads);
+    f.put("total_writes_processed", stats.writes);
+    f.zeros(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
+    f.put("client_query_buffer_limit_disconnections", stats.closed_for_input);
+    f.put("client_output_buffer_limit_disconnections", stats.closed_for_output);
+    f.zeros(&["reply_buffer_shrinks", "reply_buffer_expands"]);
+    f.put("acl_access_denied_auth", stats.denied_auth);
+    f.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+}
+
+fn replication(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
+    f.put("role", "master");
+    f.put("connected_slaves", 0);
+    f.put("master_failover_state", "no-failover");
+    f.put("master_replid", &ctx.server.replication_id);
+    f.put("master_replid2", "0".repeat(40));
+    f.put("master_repl_offset", 0);
+    f.put("second_repl_offset", -1);
+    f.put("repl_backlog_active", 0);
+    f.put("repl_backlog_size", ctx.server.directives.number("repl-backlog-size"));
+    f.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+}
+
+fn cpu(f: &mut Fields, _: &mut Ctx<'_>, figures: &ProcessFigures) {
+    let seconds = |time: Duration| format!("{:.6}", time.as_secs_f64());
+    f.put("used_cpu_sys", seconds(figures.cpu_system));
+    f.put("used_cpu_user", seconds(figures.cpu_user));
+    f.put("used_cpu_sys_children", seconds(figures.cpu_system_children));
+    f.put("used_cpu_user_children", seconds(figures.cpu_user_children));
+}
+
+fn commandstats(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
+    for spec in crate::command::all() {
+        let calls = &ctx.server.calls[spec.id()];
+        if calls.calls == 0 && calls.rejected == 0 {
+            continue;
+        }
+        let micros = calls.nanos / 1000;
+        let mean = if calls.calls == 0 { 0.0 } else { micros as f64 / calls.calls as f64 };
+        f.put(
+            &format!("cmdstat_{}", spec.name),
+            format_args!(
+                "calls={},usec={micros},usec_per_call={mean:.2},rejected_calls={},failed_calls={}",
+                calls.calls, calls.rejected, calls.failed
+            ),
+        );
+    }
+}
+
+fn errorstats(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
+    for (code, count) in &ctx.server.stats.errors_by_code {
+        f.put(&format!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+fn latencystats(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
+    for spec in crate::command::all() {
+        let Some(histogram) = &ctx.server.calls[spec.id()].latency else { continue };
+        let values: Vec<String> = ctx
+            .server
+            .settings
+            .latency_percentiles
+            .iter()
+            .map(|p| format!("p{p}={:.3}", histogram.at_percentile(*p) as f64 / 1000.0))
+            .collect();
+        f.put(&format!("latency_percentiles_usec_{}", spec.name), values.join(","));
+    }
+}
+
+fn cluster(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
+    f.flag("cluster_enabled", ctx.server.settings.cluster_enabled);
+}
+
+fn keyspace(_: &mut Fields, _: &mut Ctx<'_>, _: &ProcessFigures) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_as_redis_shows_them() {
+        for (bytes, text) in
+            [(0, "0B"), (940_904, "918.85K"), (12_460_032, "11.88M"), (25_276_514_304, "23.54G")]
+        {
+            assert_eq!(human(bytes), text);
+        }
+    }
+}

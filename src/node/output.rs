@@ -1,0 +1,14 @@
+//! What the node asks its shell to do, in order.
+
+use super::session::ClientId;
+
+/// One thing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Something has happened to this client: look after it again.
+    Wake(ClientId),
+    /// Parameters have changed: `hz`, `loglevel` and the like may be others.
+    Reconfigured,
+    /// SHUTDOWN was called: end in an orderly way.
+    Shutdown,
+}

@@ -1,0 +1,184 @@
+//! What the node acts on, as values that cannot be wrong: read from the directives after each
+//! change of them, and looked at on hot paths without a search.
+
+use super::directives::Directives;
+use crate::secret::Secret;
+use std::time::Duration;
+
+/// The settings in force.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    /// The password of the default user, if one is needed.
+    pub(super) password: Option<Secret>,
+    /// How many clients may be connected.
+    pub(super) clients_max: usize,
+    /// How long a client may be idle; forever if none.
+    pub(super) idle_max: Option<Duration>,
+    /// Databases, 1 in a cluster.
+    pub(super) databases: usize,
+    /// Whether the node is part of a cluster.
+    pub(super) cluster_enabled: bool,
+    /// How often a second the node looks after itself.
+    pub(super) hz: u32,
+    /// How much of its time expiry may use, 1 to 10.
+    pub(super) expire_effort: u32,
+    /// Bytes of one argument, and of a string.
+    pub(super) bulk_bytes_max: usize,
+    /// Bytes of one request and of what waits behind it.
+    pub(super) query_bytes_max: usize,
+    /// Bytes of data that the node may hold; no limit if zero.
+    pub(super) memory_max: u64,
+    /// Commands that took longer are logged; none if absent.
+    pub(super) slowlog_slower_than: Option<Duration>,
+    /// How many slow commands are kept.
+    pub(super) slowlog_entries_max: usize,
+    /// Whether latencies are kept per command.
+    pub(super) latency_tracking: bool,
+    /// Which percentiles INFO shows.
+    pub(super) latency_percentiles: Vec<f64>,
+    /// Events that took at least so long are kept for LATENCY; none if zero.
+    pub(super) latency_threshold: Duration,
+    /// Entries that a hash in compact form may have.
+    pub(super) hash_compact_entries: usize,
+    /// Bytes of a field or value of a hash in compact form.
+    pub(super) hash_compact_value: usize,
+    /// Who may use DEBUG.
+    pub(super) debug_allowed: Allowed,
+    /// Who may change protected parameters.
+    pub(super) protected_config_allowed: Allowed,
+    /// Refuse clients from elsewhere while there is no password.
+    pub(super) protected_mode: bool,
+    /// `UNLINK` and its like free in the background.
+    pub(super) lazy_flush: bool,
+}
+
+/// Who may use a command that can do harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Allowed {
+    /// Nobody.
+    No,
+    /// Everybody.
+    Yes,
+    /// Clients on this machine.
+    Local,
+}
+
+impl Allowed {
+    fn parse(text: &str) -> Self {
+        match text {
+            "yes" => Self::Yes,
+            "local" => Self::Local,
+            _ => Self::No,
+        }
+    }
+}
+
+impl Settings {
+    /// The names of all parameters that the node acts on. What a configuration sets beside these
+    /// loads, but has no effect, and the log says so.
+    pub(super) const HONOURED: &[&str] = &[
+        "active-expire-effort",
+        "bind",
+        "client-query-buffer-limit",
+        "cluster-allow-pubsubshard-when-down",
+        "cluster-allow-reads-when-down",
+        "cluster-allow-replica-migration",
+        "cluster-announce-bus-port",
+        "cluster-announce-hostname",
+        "cluster-announce-human-nodename",
+        "cluster-announce-ip",
+        "cluster-announce-port",
+        "cluster-config-file",
+        "cluster-enabled",
+        "cluster-migration-barrier",
+        "cluster-node-timeout",
+        "cluster-ping-interval",
+        "cluster-port",
+        "cluster-preferred-endpoint-type",
+        "cluster-require-full-coverage",
+        "databases",
+        "dir",
+        "enable-debug-command",
+        "enable-protected-configs",
+        "hash-max-listpack-entries",
+        "hash-max-listpack-value",
+        "hz",
+        "latency-monitor-threshold",
+        "latency-tracking",
+        "latency-tracking-info-percentiles",
+        "lazyfree-lazy-user-flush",
+        "logfile",
+        "loglevel",
+        "maxclients",
+        "maxmemory",
+        "maxmemory-policy",
+        "pidfile",
+        "port",
+        "protected-mode",
+        "proto-max-bulk-len",
+        "requirepass",
+        "save",
+        "slowlog-log-slower-than",
+        "slowlog-max-len",
+        "tcp-backlog",
+        "tcp-keepalive",
+        "timeout",
+    ];
+
+    /// Reads what is in force from the directives.
+    pub(super) fn read(directives: &Directives) -> Self {
+        let password = directives.text("requirepass");
+        let cluster_enabled = directives.is("cluster-enabled");
+        let percentiles = directives.text("latency-tracking-info-percentiles");
+        let slower_than = directives.number("slowlog-log-slower-than");
+        Self {
+            password: (!password.is_empty()).then(|| Secret::new(password)),
+            clients_max: directives.size("maxclients"),
+            idle_max: match directives.number("timeout") {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds as u64)),
+            },
+            databases: if cluster_enabled { 1 } else { directives.size("databases") },
+            cluster_enabled,
+            // Redis clamps what it is given.
+            hz: directives.number("hz").clamp(1, 500) as u32,
+            expire_effort: directives.number("active-expire-effort") as u32,
+            bulk_bytes_max: directives.size("proto-max-bulk-len"),
+            query_bytes_max: directives.size("client-query-buffer-limit"),
+            memory_max: directives.number("maxmemory") as u64,
+            slowlog_slower_than: u64::try_from(slower_than).ok().map(Duration::from_micros),
+            slowlog_entries_max: directives.size("slowlog-max-len"),
+            latency_tracking: directives.is("latency-tracking"),
+            latency_percentiles: percentiles
+                .split_ascii_whitespace()
+                .map(|number| number.parse().expect("the directive holds numbers"))
+                .collect(),
+            latency_threshold: Duration::from_millis(
+                directives.number("latency-monitor-threshold") as u64,
+            ),
+            hash_compact_entries: directives.size("hash-max-listpack-entries"),
+            hash_compact_value: directives.size("hash-max-listpack-value"),
+            debug_allowed: Allowed::parse(directives.text("enable-debug-command")),
+            protected_config_allowed: Allowed::parse(directives.text("enable-protected-configs")),
+            protected_mode: directives.is("protected-mode"),
+            lazy_flush: directives.is("lazyfree-lazy-user-flush"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::directives::directive;
+
+    #[test]
+    fn what_is_acted_on_is_in_the_table() {
+        assert!(Settings::HONOURED.is_sorted());
+        for name in Settings::HONOURED {
+            assert!(directive(name).is_some(), "{name}");
+        }
+        let settings = Settings::read(&Directives::default());
+        assert_eq!(settings.latency_percentiles, [50.0, 99.0, 99.9]);
+        assert_eq!(settings.slowlog_slower_than, Some(Duration::from_millis(10)));
+    }
+}
