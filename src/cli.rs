@@ -2,7 +2,12 @@
 
 use crate::cluster::Endpoint;
 use crate::config::{self, ProxyConfig, Workers};
-use crate::telemetry::logging::{LogFormat, LogOptions};
+use crate::net::Shutdown;
+use crate::proxy::io::ShellOptions;
+use crate::serve::Serving;
+use crate::telemetry::HttpServer;
+use crate::telemetry::logging::{self, LogFormat, LogOptions};
+use crate::up;
 use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -174,7 +179,7 @@ enum ConfigCommand {
 }
 
 /// Version and commit, or an honest word in the commit's place.
-fn version() -> &'static str {
+pub(crate) fn version() -> &'static str {
     const TEXT: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("KEYWAY_COMMIT"), ")");
     TEXT
 }
@@ -222,11 +227,36 @@ fn run(command: Command) -> Result<ExitCode> {
     }
 }
 
-fn up(_args: &UpArgs) -> Result<ExitCode> {
-    anyhow::bail!("`up` is not built yet")
+/// One thread: the shells bring their own where they want more.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+fn up(args: &UpArgs) -> Result<ExitCode> {
+    let mut log = LogOptions { filter: "warn".to_owned(), ..LogOptions::default() };
+    args.log.over(&mut log);
+    logging::start(&log)?;
+    let options = up::Options {
+        primaries: args.primaries,
+        port: args.port,
+        base_port: args.base_port,
+        bind: args.bind,
+        http: args.http,
+        dir: args.dir.clone(),
+        workers: args.workers.resolve().get(),
+    };
+    runtime()?.block_on(async {
+        let stop = Shutdown::on_signals().context("cannot handle signals")?;
+        up::run(&options, &stop).await
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn node(_args: Vec<OsString>) -> Result<ExitCode> {
+    up::end_with_parent()?;
     anyhow::bail!("`node` is not built yet")
 }
 
@@ -236,8 +266,27 @@ fn cluster(_args: Vec<OsString>) -> Result<ExitCode> {
 
 fn proxy(args: &ProxyArgs) -> Result<ExitCode> {
     let config = args.config()?;
-    crate::telemetry::logging::start(&config.log)?;
-    anyhow::bail!("`proxy` is not built yet")
+    logging::start(&config.log)?;
+    let shell =
+        ShellOptions { listen: config.listen.clone(), workers: config.workers.resolve().get() };
+    runtime()?.block_on(async {
+        let stop = Shutdown::on_signals().context("cannot handle signals")?;
+        let http = match config.http {
+            None => None,
+            Some(address) => Some(
+                HttpServer::bind(address)
+                    .await
+                    .with_context(|| format!("cannot listen on {address} (http)"))?,
+            ),
+        };
+        let mut serving = Serving::start(config.options(), shell, &stop)?;
+        if let Some(http) = http {
+            tracing::info!(address = %http.local_addr()?, "metrics and health are served");
+            tokio::spawn(http.serve(serving.metrics.clone(), serving.health(), stop.clone()));
+        }
+        serving.ended(&stop).await
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 impl ProxyArgs {

@@ -14,7 +14,9 @@ pub mod node;
 pub mod proxy;
 pub mod resp;
 pub mod secret;
+mod serve;
 pub mod telemetry;
+pub mod up;
 pub mod value;
 
 /// The version of this crate.
@@ -23,4 +25,3 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit that this was built from: `unknown` where git could not say, `development` in
 /// builds that are not releases.
 pub const COMMIT: &str = env!("KEYWAY_COMMIT");
-pub mod store;

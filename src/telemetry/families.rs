@@ -42,7 +42,7 @@ pub enum Shown {
     Always,
     /// `keyway proxy` and `keyway up`.
     Proxy,
-    /// `keyway up`, for each of its nodes; `keyway node` with `metrics-port`.
+    /// `keyway up`, for each of its nodes.
     Node,
 }
 
@@ -154,7 +154,102 @@ families! {
         "Nodes of the topology.";
     PANICS = Proxy Counter "keyway_panics_total" []
         "Panics caught. Anything but 0 is a mistake of ours: please report it.";
+
+    NODE_UP = Node Gauge "redis_up" ["node"]
+        "1 while the node answers.";
+    NODE_UPTIME = Node Gauge "redis_uptime_in_seconds" ["node"]
+        "Since the node was started.";
+    NODE_CLIENTS = Node Gauge "redis_connected_clients" ["node"]
+        "Clients of the node, the proxy's connections included.";
+    NODE_BLOCKED_CLIENTS = Node Gauge "redis_blocked_clients" ["node"]
+        "Clients that wait in a blocking command.";
+    NODE_MEMORY_USED = Node Gauge "redis_memory_used_bytes" ["node"]
+        "Memory that the node has asked for.";
+    NODE_MEMORY_RSS = Node Gauge "redis_memory_used_rss_bytes" ["node"]
+        "Memory of the node in RAM.";
+    NODE_MEMORY_PEAK = Node Gauge "redis_memory_used_peak_bytes" ["node"]
+        "The most memory that the node has ever asked for.";
+    NODE_MEMORY_MAX = Node Gauge "redis_memory_max_bytes" ["node"]
+        "How much it may use: maxmemory; 0 is no limit.";
+    NODE_CONNECTIONS = Node Counter "redis_connections_received_total" ["node"]
+        "Clients accepted.";
+    NODE_REJECTED = Node Counter "redis_rejected_connections_total" ["node"]
+        "Clients turned away because of maxclients.";
+    NODE_COMMANDS_PROCESSED = Node Counter "redis_commands_processed_total" ["node"]
+        "Commands run.";
+    NODE_COMMANDS = Node Counter "redis_commands_total" ["node", "cmd"]
+        "Calls of each command.";
+    NODE_COMMAND_SECONDS = Node Counter "redis_commands_duration_seconds_total" ["node", "cmd"]
+        "Time spent in each command.";
+    NODE_INPUT = Node Counter "redis_net_input_bytes_total" ["node"]
+        "Bytes read from clients.";
+    NODE_OUTPUT = Node Counter "redis_net_output_bytes_total" ["node"]
+        "Bytes written to clients.";
+    NODE_HITS = Node Counter "redis_keyspace_hits_total" ["node"]
+        "Lookups that found their key.";
+    NODE_MISSES = Node Counter "redis_keyspace_misses_total" ["node"]
+        "Lookups that did not.";
+    NODE_EXPIRED = Node Counter "redis_expired_keys_total" ["node"]
+        "Keys whose time was up.";
+    NODE_EVICTED = Node Counter "redis_evicted_keys_total" ["node"]
+        "Keys removed to stay below maxmemory.";
+    NODE_KEYS = Node Gauge "redis_db_keys" ["node", "db"]
+        "Keys.";
+    NODE_EXPIRING = Node Gauge "redis_db_keys_expiring" ["node", "db"]
+        "Keys with a time to live.";
+    NODE_REPLICAS = Node Gauge "redis_connected_slaves" ["node"]
+        "Replicas that follow the node.";
+    NODE_CLUSTER_STATE = Node Gauge "redis_cluster_state" ["node"]
+        "1 while the node says that the cluster is ok.";
+    NODE_SLOTS_ASSIGNED = Node Gauge "redis_cluster_slots_assigned" ["node"]
+        "Slots that have an owner, as the node sees it.";
+    NODE_SLOTS_OK = Node Gauge "redis_cluster_slots_ok" ["node"]
+        "Slots whose owner is well.";
+    NODE_SLOTS_PFAIL = Node Gauge "redis_cluster_slots_pfail" ["node"]
+        "Slots whose owner does not answer this node.";
+    NODE_SLOTS_FAIL = Node Gauge "redis_cluster_slots_fail" ["node"]
+        "Slots whose owner has failed, as a majority says.";
+    NODE_KNOWN_NODES = Node Gauge "redis_cluster_known_nodes" ["node"]
+        "Nodes that the node knows, itself included.";
+    NODE_MESSAGES_SENT = Node Counter "redis_cluster_messages_sent_total" ["node"]
+        "Messages sent over the cluster bus.";
+    NODE_MESSAGES_RECEIVED = Node Counter "redis_cluster_messages_received_total" ["node"]
+        "Messages received over the cluster bus.";
 }
+
+/// The families that show a node's figures.
+pub const NODE: &[&Family] = &[
+    &NODE_UP,
+    &NODE_UPTIME,
+    &NODE_CLIENTS,
+    &NODE_BLOCKED_CLIENTS,
+    &NODE_MEMORY_USED,
+    &NODE_MEMORY_RSS,
+    &NODE_MEMORY_PEAK,
+    &NODE_MEMORY_MAX,
+    &NODE_CONNECTIONS,
+    &NODE_REJECTED,
+    &NODE_COMMANDS_PROCESSED,
+    &NODE_COMMANDS,
+    &NODE_COMMAND_SECONDS,
+    &NODE_INPUT,
+    &NODE_OUTPUT,
+    &NODE_HITS,
+    &NODE_MISSES,
+    &NODE_EXPIRED,
+    &NODE_EVICTED,
+    &NODE_KEYS,
+    &NODE_EXPIRING,
+    &NODE_REPLICAS,
+    &NODE_CLUSTER_STATE,
+    &NODE_SLOTS_ASSIGNED,
+    &NODE_SLOTS_OK,
+    &NODE_SLOTS_PFAIL,
+    &NODE_SLOTS_FAIL,
+    &NODE_KNOWN_NODES,
+    &NODE_MESSAGES_SENT,
+    &NODE_MESSAGES_RECEIVED,
+];
 
 impl Shown {
     const ALL: [(Self, &str, &str); 3] = [

@@ -4,7 +4,6 @@
 //! which reads its cells when somebody asks and puts samples into a [`Sink`]; each sample names a
 //! [`Family`] of the one table, so a metric that is not documented cannot be exposed.
 
-use super::cells::{LATENCY_BOUNDS_US, Latencies};
 use super::families::{Family, Kind};
 use super::process::Process;
 use prometheus::core::{Collector, Desc};
@@ -17,6 +16,17 @@ pub trait Source: Send + Sync + 'static {
     fn families(&self) -> &'static [&'static Family];
     /// Puts its samples.
     fn collect(&self, sink: &mut Sink);
+}
+
+/// Durations by bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Latencies {
+    /// The upper bounds of the buckets, in microseconds.
+    pub bounds_us: &'static [u64],
+    /// How many are in each bucket, not cumulated; one more than the bounds, which has none.
+    pub buckets: Vec<u64>,
+    /// The sum of all, in microseconds.
+    pub sum_us: u64,
 }
 
 /// Takes samples, and groups them by family.
@@ -55,7 +65,7 @@ impl Sink {
         debug_assert_eq!(family.kind, Kind::Histogram);
         let mut histogram = Histogram::default();
         let mut cumulated = 0;
-        let buckets = LATENCY_BOUNDS_US.iter().zip(latencies.buckets).map(|(&bound, count)| {
+        let buckets = latencies.bounds_us.iter().zip(&latencies.buckets).map(|(&bound, &count)| {
             cumulated += count;
             let mut bucket = Bucket::default();
             bucket.set_upper_bound(bound as f64 / 1e6);
@@ -63,8 +73,8 @@ impl Sink {
             bucket
         });
         histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(latencies.count());
-        histogram.set_sample_sum(latencies.sum_seconds);
+        histogram.set_sample_count(latencies.buckets.iter().sum());
+        histogram.set_sample_sum(latencies.sum_us as f64 / 1e6);
         let mut metric = Metric::from_label(label_pairs(family, labels));
         metric.set_histogram(histogram);
         self.push(family, metric);
@@ -170,7 +180,6 @@ impl Default for Metrics {
 mod tests {
     use super::super::families;
     use super::*;
-    use std::time::Duration;
 
     struct Some;
 
@@ -181,11 +190,8 @@ mod tests {
 
         fn collect(&self, sink: &mut Sink) {
             sink.count(&families::COMMANDS, &["one_slot", "ok"], 7);
-            let cells = super::super::cells::LatencyCells::default();
-            cells.observe(Duration::from_micros(60));
-            cells.observe(Duration::from_secs(60));
-            let mut latencies = Latencies::default();
-            cells.add_to(&mut latencies);
+            let latencies =
+                Latencies { bounds_us: &[50, 100], buckets: vec![0, 1, 1], sum_us: 60_000_060 };
             sink.latencies(&families::COMMAND_DURATION, &["one_slot"], &latencies);
         }
     }
@@ -202,6 +208,7 @@ mod tests {
             "keyway_command_duration_seconds_bucket{class=\"one_slot\",le=\"0.0001\"} 1",
             "keyway_command_duration_seconds_bucket{class=\"one_slot\",le=\"+Inf\"} 2",
             "keyway_command_duration_seconds_count{class=\"one_slot\"} 2",
+            "keyway_command_duration_seconds_sum{class=\"one_slot\"} 60.00006",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\nis not in\n{text}");
         }

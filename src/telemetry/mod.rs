@@ -8,13 +8,13 @@
 //! [`families`] is the one table of metric names. `docs/metrics.md`, the dashboard and the alert
 //! rules are checked against it, and nothing can be exposed that is not in it.
 
-pub mod cells;
 pub mod families;
 pub mod http;
 pub mod logging;
 mod metrics;
+pub mod node_info;
 mod process;
 
 pub use families::{Family, Kind};
 pub use http::{Health, HttpServer};
-pub use metrics::{Metrics, Sink, Source};
+pub use metrics::{Latencies, Metrics, Sink, Source};
