@@ -123,9 +123,6 @@ struct Undecided;
 /// Where one key spec finds keys; nowhere, if its word is absent.
 #[inline]
 fn by_spec(spec: &KeySpec, request: &Request<'_>) -> Result<Option<KeyRange>, Undecided> {
-    if spec.flags.contains(KeyFlags::INCOMPLETE) {
-        return Err(Undecided);
-    }
     let begin = match spec.begin {
         BeginSearch::Index(index) => index,
         BeginSearch::Keyword { word, start_from } => {
@@ -136,6 +133,10 @@ fn by_spec(spec: &KeySpec, request: &Request<'_>) -> Result<Option<KeyRange>, Un
         }
         BeginSearch::Unknown => return Err(Undecided),
     };
+    // It found some keys; there may be others.
+    if spec.flags.contains(KeyFlags::INCOMPLETE) {
+        return Err(Undecided);
+    }
     let (first, count, step) = match spec.find {
         FindKeys::Range { last, step, limit } => {
             let left = request.len().checked_sub(begin).ok_or(Undecided)?;
@@ -227,7 +228,7 @@ fn sort_destination(request: &Request<'_>) -> Option<usize> {
 fn migrate_keys(request: &Request<'_>) -> Option<KeyRange> {
     let flags = KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE);
     let mut at = 6;
-    while at + 1 < request.len() {
+    while at < request.len() {
         let word = request.arg(at);
         if word.eq_ignore_ascii_case(b"auth") {
             at += 1;
@@ -236,7 +237,8 @@ fn migrate_keys(request: &Request<'_>) -> Option<KeyRange> {
         } else if word.eq_ignore_ascii_case(b"keys") {
             let first = at + 1;
             let count = request.len() - first;
-            return request.arg(3).is_empty().then_some(KeyRange { first, count, step: 1, flags });
+            let is_list = request.arg(3).is_empty() && count > 0;
+            return is_list.then_some(KeyRange { first, count, step: 1, flags });
         }
         at += 1;
     }

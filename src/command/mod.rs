@@ -2,9 +2,13 @@
 //!
 //! [`lookup_request`] finds a request's [`Spec`]; [`all`] walks the table.
 
+pub mod describe;
+#[doc(hidden)]
+pub mod docs;
 mod keys;
 mod lookup;
 mod spec;
+pub mod syntax;
 mod table;
 
 pub use keys::{KeyAt, Keys, KeysError, exact_flags, first_key, for_each_key, keys, may_block};

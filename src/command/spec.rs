@@ -229,7 +229,7 @@ macro_rules! bits {
             }
 
             /// The names, as Redis writes them, in Redis's order. Bits of our own have none.
-            pub fn names(self) -> impl Iterator<Item = &'static str> {
+            pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
                 [$((Self::$flag, $text)),*]
                     .into_iter()
                     .filter(move |(flag, name)| self.contains(*flag) && !name.is_empty())
@@ -294,6 +294,8 @@ bits! {
         REPEATABLE = 28, "";
         /// Ours: runs a script or function, whose author chooses the text of its errors.
         SCRIPT = 29, "";
+        /// Ours: for servers and their developers; COMMAND DOCS marks it `syscmd`.
+        INTERNAL = 30, "";
     }
 }
 
@@ -342,6 +344,15 @@ bits! {
         TRANSACTION = 19, "@transaction";
         /// Scripts and functions.
         SCRIPTING = 20, "@scripting";
+    }
+}
+
+impl Categories {
+    /// The category of this name, without its `@`, in any letter case.
+    pub fn named(name: &[u8]) -> Option<Self> {
+        (0..=20).map(|bit| Self(1 << bit)).find(|category| {
+            category.names().any(|known| known.as_bytes()[1..].eq_ignore_ascii_case(name))
+        })
     }
 }
 

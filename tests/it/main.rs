@@ -5,5 +5,6 @@
 #![allow(clippy::disallowed_methods, reason = "the tests wait on the real clock")]
 
 mod admin;
+mod commands;
 mod support;
 mod transcript;

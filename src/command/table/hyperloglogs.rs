@@ -31,7 +31,7 @@ pub(super) const COMMANDS: &[Spec] = &[
     Spec {
         summary: "Looks into a HyperLogLog, for tests.",
         arity: Exactly(3),
-        flags: flags!(WRITE DENYOOM ADMIN),
+        flags: flags!(WRITE DENYOOM ADMIN INTERNAL),
         own_categories: categories!(HYPERLOGLOG),
         keys: &[key(key_flags!(RW ACCESS), 2)],
         syntax: "subcommand key:key",
@@ -50,7 +50,7 @@ pub(super) const COMMANDS: &[Spec] = &[
     Spec {
         summary: "Has HyperLogLogs test themselves.",
         arity: Exactly(1),
-        flags: flags!(ADMIN),
+        flags: flags!(ADMIN INTERNAL),
         own_categories: categories!(HYPERLOGLOG),
         ..Spec::new("pfselftest", "2.8.9", Group::HyperLogLog, Class::Refused)
     },

@@ -80,7 +80,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         summary: "Groups tools for developers of the server.",
         complexity: "By subcommand",
         arity: AtLeast(2),
-        flags: flags!(ADMIN NOSCRIPT LOADING STALE),
+        flags: flags!(ADMIN NOSCRIPT LOADING STALE INTERNAL),
         ..Spec::new("debug", "1.0.0", Group::Server, Class::Refused)
     },
     Spec {
@@ -201,7 +201,7 @@ pub(super) const COMMANDS: &[Spec] = &[
     Spec {
         summary: "Speaks for a replica to its primary.",
         arity: AtLeast(1),
-        flags: flags!(ADMIN NOSCRIPT LOADING STALE ALLOW_BUSY),
+        flags: flags!(ADMIN NOSCRIPT LOADING STALE ALLOW_BUSY INTERNAL),
         ..Spec::new("replconf", "3.0.0", Group::Server, Class::Refused)
     },
     Spec {
@@ -215,7 +215,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         summary: "Restores a key into a slot that is being imported.",
         complexity: "O(N), N bytes of the value",
         arity: AtLeast(4),
-        flags: flags!(WRITE DENYOOM ASKING),
+        flags: flags!(WRITE DENYOOM ASKING INTERNAL),
         own_categories: categories!(DANGEROUS KEYSPACE),
         keys: &[key(key_flags!(OW UPDATE), 1)],
         syntax: "key:key ttl:int serialized-value REPLACE?^3.0.0 ABSTTL?^5.0.0 IDLETIME.seconds:int?^5.0.0 FREQ.frequency:int?^5.0.0",
