@@ -255,9 +255,10 @@ fn up(args: &UpArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn node(_args: Vec<OsString>) -> Result<ExitCode> {
+fn node(args: Vec<OsString>) -> Result<ExitCode> {
     up::end_with_parent()?;
-    anyhow::bail!("`node` is not built yet")
+    let config = config::node::NodeConfig::from_args(&args)?;
+    Ok(crate::node::io::run(config)?)
 }
 
 fn cluster(_args: Vec<OsString>) -> Result<ExitCode> {

@@ -15,6 +15,7 @@ pub mod proxy;
 pub mod resp;
 pub mod secret;
 mod serve;
+pub mod store;
 pub mod telemetry;
 pub mod up;
 pub mod value;

@@ -4,6 +4,7 @@
 //! types, and finds all mistakes instead of the first by taking each one out and reading again.
 
 mod check;
+pub mod node;
 pub mod proxy;
 mod units;
 

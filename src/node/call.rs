@@ -6,6 +6,7 @@ use super::session::Session;
 use crate::clock::Now;
 use crate::command::Spec;
 use crate::resp::{Encoder, Protocol, Request};
+use crate::store::{Db, Keyspace};
 use std::time::Duration;
 
 /// What a command does. The arity of `request` is checked before; the reply goes straight into
@@ -23,6 +24,8 @@ pub(super) struct Ctx<'a> {
     pub(super) out: Encoder<'a>,
     /// The client that calls.
     pub(super) session: &'a mut Session,
+    /// The data.
+    pub(super) keyspace: &'a mut Keyspace,
     /// The rest of the node: settings, figures, other sessions, watched keys.
     pub(super) server: &'a mut Server,
     /// The host's stopwatch when the last call ended: where the next one begins.
@@ -39,8 +42,14 @@ impl Ctx<'_> {
     }
 
     /// Whether a key is there and not past its expiry. Does not count as a use of it.
-    pub(super) fn exists(&mut self, _db: usize, _key: &[u8]) -> bool {
-        false
+    pub(super) fn exists(&mut self, db: usize, key: &[u8]) -> bool {
+        self.keyspace.db(db, self.now.unix_ms).contains(key)
+    }
+
+    /// The database that the client has selected.
+    #[inline]
+    pub(super) fn db(&mut self) -> Db<'_> {
+        self.keyspace.db(self.session.db, self.now.unix_ms)
     }
 
     /// Replies are in this protocol from here on (HELLO, RESET).

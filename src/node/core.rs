@@ -7,15 +7,18 @@ use super::host::Host;
 use super::output::Output;
 use super::server::Server;
 use super::session::{Addresses, ClientId, Close, Session};
+use super::settings::Settings;
 use super::stats::Stats;
 use crate::clock::Now;
 use crate::resp::{Encoder, Limits, RequestDecoder};
-use rand::SeedableRng;
+use crate::store::{Keyspace, KeyspaceOptions};
+use rand::{Rng, SeedableRng};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The node: data, sessions, settings.
 pub struct Core {
+    keyspace: Keyspace,
     server: Server,
     /// When the figures per second were last sampled.
     sampled: Instant,
@@ -74,6 +77,12 @@ pub enum Progress {
 const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// The same before AUTH; a client that lets so much wait is closed.
 const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 16 * 1024;
+/// Keys that expiry removes between two looks at the clock.
+const EXPIRE_AT_ONCE: usize = 64;
+/// The share of the time that expiry may take at `active-expire-effort` 1 is these two together.
+const EXPIRE_SHARE_MIN_PERCENT: u32 = 23;
+/// What each further step of `active-expire-effort` adds.
+const EXPIRE_SHARE_STEP_PERCENT: u32 = 2;
 /// How often the figures per second are sampled.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// How often idle clients are looked for.
@@ -92,8 +101,15 @@ impl Core {
         }
         let mut random = rand::rngs::SmallRng::seed_from_u64(options.seed);
         let ids = [hex_id(&mut random), hex_id(&mut random)];
+        let settings = Settings::read(&directives);
+        let mut keyspace = Keyspace::new(KeyspaceOptions {
+            by_slot: settings.cluster_enabled,
+            databases: settings.databases,
+            seed: (random.next_u64(), random.next_u64()),
+        });
+        keyspace.set_limits(settings.type_limits());
         let server = Server::new(now, directives, options.config_file, options.host, ids);
-        Ok(Self { server, sampled: now.instant, swept: now.instant })
+        Ok(Self { keyspace, server, sampled: now.instant, swept: now.instant })
     }
 
     /// A client has connected.
@@ -147,6 +163,7 @@ impl Core {
             now,
             out: Encoder::new(output, protocol),
             session: &mut session,
+            keyspace: &mut self.keyspace,
             server: &mut self.server,
             clock,
         };
@@ -189,6 +206,10 @@ impl Core {
         if server.pause.is_some_and(|pause| now.instant >= pause.until) {
             server.unpause();
         }
+        if server.active_expire {
+            self.expire(now);
+        }
+        let server = &mut self.server;
         let elapsed = now.instant.saturating_duration_since(self.sampled);
         if elapsed >= SAMPLE_EVERY {
             self.sampled = now.instant;
@@ -201,6 +222,26 @@ impl Core {
             self.swept = now.instant;
             self.close_idle(now);
         }
+    }
+
+    /// Removes keys whose time has come, for a share of the time between two ticks only.
+    fn expire(&mut self, now: Now) {
+        let share = EXPIRE_SHARE_MIN_PERCENT
+            + EXPIRE_SHARE_STEP_PERCENT * self.server.settings.expire_effort;
+        let budget = self.tick_every() * share / 100;
+        let started = self.server.host.elapsed();
+        let spent = loop {
+            let removed = self.keyspace.expire_some(now.unix_ms, EXPIRE_AT_ONCE);
+            let spent = self.server.host.elapsed().saturating_sub(started);
+            if removed < EXPIRE_AT_ONCE {
+                break spent;
+            }
+            if spent >= budget {
+                self.server.stats.expire_cut_short += 1;
+                break spent;
+            }
+        };
+        self.server.stats.expire_time += spent;
     }
 
     /// Closes clients that were silent for longer than `timeout`.
@@ -217,6 +258,31 @@ impl Core {
     /// The figures so far.
     pub fn stats(&self) -> &Stats {
         &self.server.stats
+    }
+
+    /// The data.
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
+    /// `cluster` or `standalone`.
+    pub fn mode(&self) -> &'static str {
+        if self.server.settings.cluster_enabled { "cluster" } else { "standalone" }
+    }
+
+    /// Parameters that differ from their defaults, but on which nothing acts.
+    pub fn parameters_without_effect(&self) -> Vec<&'static str> {
+        let changed = self.server.directives.changed();
+        let names = changed.map(|(directive, _)| directive.name);
+        names.filter(|name| !Settings::HONOURED.contains(name)).collect()
+    }
+
+    /// Asks all clients to end, when they have read their replies.
+    pub fn close_all(&mut self) {
+        for session in self.server.clients.iter_mut() {
+            session.close(Close::AfterReplies);
+            self.server.outputs.push_back(Output::Wake(session.id));
+        }
     }
 
     /// How many clients are connected.

@@ -259,14 +259,15 @@ fn stats(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
     f.put("instantaneous_output_repl_kbps", "0.00");
     f.put("rejected_connections", stats.rejected_connections);
     f.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
-    f.put("expired_keys", stats.expired_keys);
+    let keyspace = ctx.keyspace.stats();
+    f.put("expired_keys", keyspace.expired);
     f.put("expired_stale_perc", "0.00");
     f.put("expired_time_cap_reached_count", stats.expire_cut_short);
     f.put("expire_cycle_cpu_milliseconds", stats.expire_time.as_millis());
     f.put("evicted_keys", stats.evicted_keys);
     f.zeros(&["evicted_clients", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
-    f.put("keyspace_hits", stats.keyspace_hits);
-    f.put("keyspace_misses", stats.keyspace_misses);
+    f.put("keyspace_hits", keyspace.hits);
+    f.put("keyspace_misses", keyspace.misses);
     f.zeros(&[
         "pubsub_channels",
         "pubsub_patterns",
@@ -361,7 +362,16 @@ fn cluster(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
     f.flag("cluster_enabled", ctx.server.settings.cluster_enabled);
 }
 
-fn keyspace(_: &mut Fields, _: &mut Ctx<'_>, _: &ProcessFigures) {}
+fn keyspace(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
+    for db in 0..ctx.keyspace.databases() {
+        let (keys, expires) = (ctx.keyspace.len(Some(db)), ctx.keyspace.expiring(db));
+        if keys > 0 {
+            let ttl = ctx.keyspace.mean_ttl(db, ctx.now.unix_ms);
+            let line = format_args!("keys={keys},expires={expires},avg_ttl={ttl}");
+            f.put(&format!("db{db}"), line);
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -18,6 +18,7 @@ mod error;
 mod execute;
 mod host;
 mod info;
+pub mod io;
 mod latency;
 mod latency_events;
 mod output;

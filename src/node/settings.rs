@@ -3,6 +3,7 @@
 
 use super::directives::Directives;
 use crate::secret::Secret;
+use crate::store::TypeLimits;
 use std::time::Duration;
 
 /// The settings in force.
@@ -74,6 +75,14 @@ impl Allowed {
 }
 
 impl Settings {
+    /// Up to which size collections stay compact.
+    pub(super) fn type_limits(&self) -> TypeLimits {
+        let mut limits = TypeLimits::default();
+        limits.hash.entries = self.hash_compact_entries;
+        limits.hash.value = self.hash_compact_value;
+        limits
+    }
+
     /// The names of all parameters that the node acts on. What a configuration sets beside these
     /// loads, but has no effect, and the log says so.
     pub(super) const HONOURED: &[&str] = &[

@@ -24,12 +24,6 @@ pub struct Stats {
     pub reads: u64,
     /// Writes to clients.
     pub writes: u64,
-    /// Look-ups of keys that were there.
-    pub keyspace_hits: u64,
-    /// Look-ups of keys that were not.
-    pub keyspace_misses: u64,
-    /// Keys that expired.
-    pub expired_keys: u64,
     /// Keys that were evicted.
     pub evicted_keys: u64,
     /// Error replies.

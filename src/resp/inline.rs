@@ -45,6 +45,18 @@ pub(super) fn split(line: &[u8], frame: &mut Vec<u8>, spans: &mut Vec<Span>) -> 
     Inline::Arguments
 }
 
+/// The words of a line, by the rules of inline commands; `None` when its quotes do not match.
+pub fn split_inline(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (mut frame, mut spans) = (Vec::new(), Vec::new());
+    match split(line, &mut frame, &mut spans) {
+        Inline::UnbalancedQuotes => None,
+        Inline::Arguments => {
+            let word = |span: &Span| frame[span.start as usize..span.end as usize].to_vec();
+            Some(spans.iter().map(word).collect())
+        }
+    }
+}
+
 /// The word that starts at `at`, and where it ended.
 fn word(line: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
     let mut word = Vec::new();

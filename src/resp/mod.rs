@@ -14,6 +14,7 @@ pub use decode_reply::{ReplyScanner, parse_reply};
 pub use decode_request::RequestDecoder;
 pub use encode::{Encoder, Protocol, encode_request};
 pub use error::ProtocolError;
+pub use inline::split_inline;
 pub use limits::Limits;
 pub use number::parse_i64;
 pub use reply::Reply;

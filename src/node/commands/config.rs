@@ -6,6 +6,7 @@ use crate::node::directives::{self, Refusal};
 use crate::node::error::CommandError;
 use crate::node::settings::Allowed;
 use crate::resp::Request;
+use crate::value::{Case, glob_match};
 
 pub(super) const HANDLERS: Handlers = &[
     ("config|get", get),
@@ -17,8 +18,9 @@ pub(super) const HANDLERS: Handlers = &[
 
 /// Each parameter that any of the patterns matches, once, under the name that matched.
 fn get(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
-    let patterns: Vec<Vec<u8>> = request.args_from(2).map(<[u8]>::to_ascii_lowercase).collect();
-    let wanted = |name: &str| patterns.iter().any(|p| super::matches(p, name.as_bytes()));
+    let patterns: Vec<&[u8]> = request.args_from(2).collect();
+    let wanted =
+        |name: &str| patterns.iter().any(|p| glob_match(p, name.as_bytes(), Case::Ignored));
     let found: Vec<_> = ctx.server.directives.matching(wanted).collect();
     ctx.out.map(found.len());
     for (name, value) in found {
@@ -43,7 +45,10 @@ fn set(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     }
     let pairs = words.chunks(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
     match ctx.server.configure(pairs) {
-        Ok(()) => ctx.out.ok(),
+        Ok(()) => {
+            ctx.keyspace.set_limits(ctx.server.settings.type_limits());
+            ctx.out.ok();
+        }
         Err(Refusal::Unknown(name)) => {
             return Err(CommandError::err(format!(
                 "Unknown option or number of arguments for CONFIG SET - '{name}'"
@@ -62,6 +67,7 @@ fn failed(name: &str, reason: &str) -> CommandError {
 
 fn resetstat(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
     ctx.server.reset_stats();
+    ctx.keyspace.reset_stats();
     ctx.out.ok();
     Ok(())
 }

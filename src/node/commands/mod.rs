@@ -47,20 +47,6 @@ pub(super) fn help(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), Comma
     Ok(())
 }
 
-/// Whether a name matches a pattern of `*` and `?`.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => {
-            matches(rest, name)
-                || name.split_first().is_some_and(|(_, tail)| matches(pattern, tail))
-        }
-        (Some((b'?', rest)), Some((_, tail))) => matches(rest, tail),
-        (Some((a, rest)), Some((b, tail))) => a == b && matches(rest, tail),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,127 @@
+//! The one thread that owns [`Core`]: its tasks call into it directly, one at a time. It is
+//! borrowed within a poll only, never across an `await`, so there is nothing to lock.
+
+use crate::net::Shutdown;
+use crate::node::{ClientId, Core, Output};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+/// Bytes that one read takes at most. The buffer is shared by all clients: one that waits for its
+/// next request holds none.
+const READ_BYTES: usize = 64 * 1024;
+/// The shared output buffer is given back when a reply made it larger than this.
+const OUTPUT_KEPT_BYTES: usize = 256 * 1024;
+
+/// What all tasks of the thread share.
+pub(super) struct Engine {
+    core: RefCell<Core>,
+    notices: RefCell<BTreeMap<ClientId, Rc<Notice>>>,
+    buffers: RefCell<Buffers>,
+    /// Told to stop, by a signal or SHUTDOWN.
+    pub(super) stop: Shutdown,
+}
+
+/// Buffers that one poll may use at a time.
+pub(super) struct Buffers {
+    pub(super) input: Box<[u8]>,
+    pub(super) output: Vec<u8>,
+}
+
+/// How a client's task is told that something has happened to it.
+#[derive(Default)]
+pub(super) struct Notice {
+    raised: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Notice {
+    /// Whether it was raised since the last time.
+    pub(super) fn take(&self) -> bool {
+        self.raised.take()
+    }
+
+    /// Remembers whom to wake; a task keeps its waker for life.
+    pub(super) fn listen(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+
+    fn raise(&self) {
+        self.raised.set(true);
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn new(core: Core, stop: Shutdown) -> Self {
+        let input = vec![0; READ_BYTES].into_boxed_slice();
+        Self {
+            core: RefCell::new(core),
+            notices: RefCell::default(),
+            buffers: RefCell::new(Buffers { input, output: Vec::new() }),
+            stop,
+        }
+    }
+
+    /// Calls into the core, and does what it asks for.
+    pub(super) fn with_core<R>(&self, call: impl FnOnce(&mut Core) -> R) -> R {
+        let mut core = self.core.borrow_mut();
+        let outcome = call(&mut core);
+        while let Some(output) = core.poll_output() {
+            match output {
+                Output::Wake(id) => {
+                    if let Some(notice) = self.notices.borrow().get(&id) {
+                        notice.raise();
+                    }
+                }
+                Output::Reconfigured => super::log::set_level(&core.parameter("loglevel")),
+                Output::Shutdown => self.stop.request(),
+            }
+        }
+        outcome
+    }
+
+    /// The shared buffers, for the length of one poll.
+    pub(super) fn with_buffers<R>(&self, call: impl FnOnce(&mut Buffers) -> R) -> R {
+        let mut buffers = self.buffers.borrow_mut();
+        let outcome = call(&mut buffers);
+        buffers.output.clear();
+        if buffers.output.capacity() > OUTPUT_KEPT_BYTES {
+            buffers.output = Vec::new();
+        }
+        outcome
+    }
+
+    /// A client's task has begun.
+    pub(super) fn join(&self, id: ClientId) -> Rc<Notice> {
+        let notice = Rc::<Notice>::default();
+        self.notices.borrow_mut().insert(id, notice.clone());
+        notice
+    }
+
+    /// A client's task has ended.
+    pub(super) fn leave(&self, id: ClientId) {
+        self.notices.borrow_mut().remove(&id);
+        self.with_core(|core| core.disconnect(id));
+    }
+
+    /// Ends all clients; those with replies to read get a little time.
+    pub(super) async fn finish(&self, linger: Duration) {
+        self.with_core(Core::close_all);
+        let ended = async {
+            while !self.notices.borrow().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(linger, ended).await.is_err() {
+            tracing::debug!("clients that did not read their replies are cut off");
+        }
+    }
+}

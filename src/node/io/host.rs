@@ -1,0 +1,105 @@
+//! The process around a node, as the node asks for it.
+
+use crate::node::{Host, ProcessFigures};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// This process.
+pub(super) struct Process {
+    started: Instant,
+    os: String,
+    executable: String,
+}
+
+impl Process {
+    #[allow(clippy::disallowed_methods, reason = "a shell reads the clock")]
+    pub(super) fn new() -> Self {
+        let uname = rustix::system::uname();
+        let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+        let parts = [text(uname.sysname()), text(uname.release()), text(uname.machine())];
+        let executable = std::env::current_exe().unwrap_or_default();
+        Self {
+            started: Instant::now(),
+            os: parts.join(" "),
+            executable: executable.display().to_string(),
+        }
+    }
+}
+
+impl Host for Process {
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn figures(&self) -> ProcessFigures {
+        let (cpu_user, cpu_system, cpu_user_children, cpu_system_children) = cpu_times();
+        ProcessFigures {
+            pid: std::process::id(),
+            executable: self.executable.clone(),
+            os: self.os.clone(),
+            resident_bytes: resident_bytes().unwrap_or(0),
+            machine_bytes: machine_bytes(),
+            cpu_system,
+            cpu_user,
+            cpu_system_children,
+            cpu_user_children,
+        }
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn read_config(&self, path: &Path) -> io::Result<String> {
+        match std::fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            outcome => outcome,
+        }
+    }
+
+    fn replace_config(&self, path: &Path, text: &str) -> io::Result<()> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}.tmp", std::process::id()));
+        let beside = Path::new(&beside);
+        let mut file = std::fs::File::create(beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(beside, path)
+    }
+}
+
+/// Bytes of this process that are resident.
+fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+fn machine_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    #[allow(clippy::useless_conversion, reason = "the width depends on the machine")]
+    let bytes = u64::from(info.totalram) * u64::from(info.mem_unit);
+    bytes
+}
+
+/// User and system time of this process, then of its ended children.
+fn cpu_times() -> (Duration, Duration, Duration, Duration) {
+    let ticks = rustix::param::clock_ticks_per_second().max(1);
+    let Ok(text) = std::fs::read_to_string("/proc/self/stat") else { return Default::default() };
+    // The name, in parentheses, may hold anything; the fields begin after it, at number 3.
+    let Some((_, fields)) = text.rsplit_once(") ") else { return Default::default() };
+    let time = |number: usize| {
+        let ticks_used: u64 = fields.split(' ').nth(number - 3)?.parse().ok()?;
+        Some(Duration::from_millis(ticks_used * 1000 / ticks))
+    };
+    let time = |number| time(number).unwrap_or_default();
+    (time(14), time(15), time(16), time(17))
+}
+
+/// Random bits for what must differ from node to node.
+pub(super) fn seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}

@@ -1,0 +1,144 @@
+//! The node's shell: sockets, signals, files and the clock around [`Core`](super::Core).
+
+mod client;
+mod engine;
+mod host;
+mod listen;
+mod log;
+
+use super::{Core, CoreOptions};
+use crate::clock::Now;
+use crate::config::node::{FatalConfig, NodeConfig};
+use crate::net::Shutdown;
+use engine::Engine;
+use std::path::Path;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long clients may take to read their last replies once the node was told to stop.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Why a node could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Its configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] FatalConfig),
+    /// Its port is taken, or its address is not of this machine. The log has said so.
+    #[error("Failed listening on port {port} (TCP), aborting.")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file or a facility that it needs.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl NodeError {
+    fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
+
+/// Runs a node until it is told to stop: by SIGTERM, SIGINT or SHUTDOWN.
+///
+/// # Errors
+/// What keeps it from starting.
+pub fn run(config: NodeConfig) -> Result<ExitCode, NodeError> {
+    config.refuse_what_is_not_built()?;
+    let directory = config.last("dir").unwrap_or(".").to_owned();
+    let config_file = config.file.as_deref().map(std::path::absolute).transpose();
+    let config_file = config_file.map_err(NodeError::io("finding the configuration file"))?;
+    std::env::set_current_dir(&directory)
+        .map_err(NodeError::io(format!("Can't chdir to '{directory}'")))?;
+    let here = std::env::current_dir().map_err(NodeError::io("finding the directory"))?;
+    log::start(config.last("logfile"), config.last("loglevel"))?;
+
+    let mut directives: Vec<(String, Vec<String>)> =
+        config.directives.iter().map(|d| (d.name.clone(), d.words.clone())).collect();
+    let given = directives.len();
+    directives.push(("dir".to_owned(), vec![here.display().to_string()]));
+    let options = CoreOptions {
+        directives,
+        config_file,
+        host: Box::new(host::Process::new()),
+        seed: host::seed().map_err(NodeError::io("reading random bytes"))?,
+    };
+    let core = Core::new(Now::read(), options)
+        .map_err(|(place, reason)| config.fatal(place.min(given.saturating_sub(1)), reason))?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(NodeError::io("starting the runtime"))?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, serve(core))
+}
+
+async fn serve(core: Core) -> Result<ExitCode, NodeError> {
+    let pid = std::process::id();
+    tracing::info!("Keyway {} is starting, PID: {pid}", env!("CARGO_PKG_VERSION"));
+    for name in core.parameters_without_effect() {
+        tracing::warn!("{name} is set, but this node does not act on it");
+    }
+    let port = core.parameter("port").parse().expect("ports are checked when they are set");
+    let stop = Shutdown::on_signals().map_err(NodeError::io("listening for signals"))?;
+    let listeners = listen::bind(&core.parameter("bind"), port, &core.parameter("tcp-backlog"))
+        .map_err(|source| {
+            tracing::error!("Could not create server TCP listening socket: {source}");
+            tracing::error!("Failed listening on port {port} (TCP), aborting.");
+            NodeError::Listen { port, source }
+        })?;
+    let pidfile = core.parameter("pidfile");
+    if !pidfile.is_empty() {
+        std::fs::write(&pidfile, format!("{pid}\n"))
+            .map_err(NodeError::io(format!("writing the pid file {pidfile}")))?;
+    }
+    tracing::info!("Running mode={}, port={port}.", core.mode());
+    tracing::info!("Server initialized");
+
+    let engine = Rc::new(Engine::new(core, stop.clone()));
+    for listener in listeners {
+        tokio::task::spawn_local(listen::accept(listener, engine.clone()));
+    }
+    tokio::task::spawn_local(tick(engine.clone()));
+    tracing::info!("Ready to accept connections");
+
+    stop.requested().await;
+    tracing::info!("User requested shutdown...");
+    engine.finish(LINGER).await;
+    if !pidfile.is_empty() {
+        remove_pidfile(Path::new(&pidfile));
+    }
+    tracing::info!("Keyway is now ready to exit, bye bye...");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn remove_pidfile(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "cannot remove the pid file");
+    }
+}
+
+/// Calls [`Core::handle_tick`] `hz` times a second.
+async fn tick(engine: Rc<Engine>) {
+    loop {
+        let every = engine.with_core(|core| {
+            core.handle_tick(Now::read());
+            core.tick_every()
+        });
+        tokio::time::sleep(every).await;
+    }
+}
