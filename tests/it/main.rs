@@ -6,5 +6,6 @@
 
 mod admin;
 mod commands;
+mod differential;
 mod support;
 mod transcript;

@@ -18,7 +18,7 @@ mod wait;
 
 mod tests;
 
-pub(crate) use client::{Client, Loss};
+pub(crate) use client::{Client, Loss, shown};
 pub(crate) use cluster::Cluster;
 pub(crate) use ports::{free_port, free_ports};
 pub(crate) use process::Process;

@@ -1,0 +1,126 @@
+//! When two replies are the same.
+
+use bytes::Bytes;
+use keyway::resp::{Reply, parse_reply};
+
+/// What is free in a command's reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Nothing: byte for byte.
+    Exact,
+    /// Nothing, and it is always an error.
+    Refused,
+    /// The order of the elements.
+    Set,
+    /// The order of the pairs.
+    Pairs,
+    /// The values: only types and lengths count.
+    Shape,
+    /// A few moments, in whatever unit.
+    Time,
+    /// Which server it is: the values of a map.
+    Hello,
+    /// The steps: a cursor is followed to its end, and the elements are compared.
+    Walk,
+}
+
+/// How far apart two answers about a time may be, in milliseconds (or seconds).
+const MOMENT: i64 = 5_000;
+
+impl Rule {
+    pub(super) fn parse(word: &str) -> Self {
+        match word {
+            "refused" => Self::Refused,
+            "set" => Self::Set,
+            "pairs" => Self::Pairs,
+            "shape" => Self::Shape,
+            "time" => Self::Time,
+            "hello" => Self::Hello,
+            "walk" => Self::Walk,
+            other => panic!("no rule is named `{other}`"),
+        }
+    }
+
+    /// Whether two replies, as they came, are the same under this rule.
+    pub(super) fn same(self, one: &[u8], other: &[u8]) -> bool {
+        if one == other {
+            return true;
+        }
+        if matches!(self, Self::Exact | Self::Refused | Self::Walk) {
+            return false;
+        }
+        match (parse(one), parse(other)) {
+            (Some(one), Some(other)) => self.same_replies(&one, &other),
+            _ => false,
+        }
+    }
+
+    fn same_replies(self, one: &Reply, other: &Reply) -> bool {
+        match self {
+            Self::Exact | Self::Refused | Self::Walk => one == other,
+            Self::Set => sorted(one, 1) == sorted(other, 1),
+            Self::Pairs => sorted(one, 2) == sorted(other, 2),
+            Self::Shape => shape(one, false) == shape(other, false),
+            Self::Hello => shape(one, true) == shape(other, true),
+            Self::Time => match (one, other) {
+                (Reply::Integer(one), Reply::Integer(other)) if *one > 0 && *other > 0 => {
+                    one.abs_diff(*other) <= MOMENT.unsigned_abs()
+                }
+                _ => one == other,
+            },
+        }
+    }
+}
+
+/// Reads one whole reply.
+pub(super) fn parse(bytes: &[u8]) -> Option<Reply> {
+    parse_reply(&Bytes::copy_from_slice(bytes), 128).ok()
+}
+
+/// The reply's elements in an order of our own, `each` at a time, after what kind it is.
+fn sorted(reply: &Reply, each: usize) -> (String, Vec<String>) {
+    let (kind, mut items): (&str, Vec<String>) = match reply {
+        Reply::Array(items) => ("array", items.chunks(each).map(|c| format!("{c:?}")).collect()),
+        Reply::Set(items) => ("set", items.iter().map(|item| format!("{item:?}")).collect()),
+        Reply::Map(pairs) => ("map", pairs.iter().map(|pair| format!("{pair:?}")).collect()),
+        other => return (format!("{other:?}"), Vec::new()),
+    };
+    items.sort();
+    (kind.to_owned(), items)
+}
+
+/// A reply without its values: types and lengths, errors word for word. With `names`, the first
+/// of each two strings is kept: that of a map's pair.
+fn shape(reply: &Reply, names: bool) -> String {
+    let list = |items: &[Reply]| {
+        let shapes: Vec<String> = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| match item {
+                Reply::Bulk(name) if names && index % 2 == 0 => name.escape_ascii().to_string(),
+                item => shape(item, names),
+            })
+            .collect();
+        shapes.join(",")
+    };
+    match reply {
+        Reply::Error(text) => format!("-{}", text.escape_ascii()),
+        Reply::Simple(text) => text.escape_ascii().to_string(),
+        Reply::Integer(_) => "integer".into(),
+        Reply::Bulk(_) => "bulk".into(),
+        Reply::Null => "null".into(),
+        Reply::NullArray => "null array".into(),
+        Reply::Boolean(_) => "boolean".into(),
+        Reply::Double(_) => "double".into(),
+        Reply::BigNumber(_) => "big number".into(),
+        Reply::Verbatim { .. } => "verbatim".into(),
+        Reply::Array(items) => format!("[{}]", list(items)),
+        Reply::Set(items) => format!("~[{}]", list(items)),
+        Reply::Push(items) => format!(">[{}]", list(items)),
+        Reply::Map(pairs) => {
+            let pairs: Vec<Reply> =
+                pairs.iter().flat_map(|(key, value)| [key.clone(), value.clone()]).collect();
+            format!("{{{}}}", list(&pairs))
+        }
+    }
+}

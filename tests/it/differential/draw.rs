@@ -1,0 +1,321 @@
+//! What stands for a word of the grammar.
+//!
+//! Times to live are either long past or far away: a key that expires between the two servers'
+//! answers would be a difference that says nothing. Offsets never make a value of many megabytes.
+
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
+
+/// The names that a grammar may use.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Draw {
+    Key,
+    Value,
+    Field,
+    Integer,
+    Float,
+    Index,
+    Offset,
+    Count,
+    Few,
+    Seconds,
+    Milliseconds,
+    AtSeconds,
+    AtMilliseconds,
+    Pattern,
+    Type,
+    Cursor,
+    Database,
+    Text,
+    Name,
+    Slot,
+}
+
+impl Draw {
+    pub(super) fn parse(word: &str) -> Self {
+        match word {
+            "key" => Self::Key,
+            "value" => Self::Value,
+            "field" => Self::Field,
+            "integer" => Self::Integer,
+            "float" => Self::Float,
+            "index" => Self::Index,
+            "offset" => Self::Offset,
+            "count" => Self::Count,
+            "few" => Self::Few,
+            "seconds" => Self::Seconds,
+            "milliseconds" => Self::Milliseconds,
+            "at-seconds" => Self::AtSeconds,
+            "at-milliseconds" => Self::AtMilliseconds,
+            "pattern" => Self::Pattern,
+            "type" => Self::Type,
+            "cursor" => Self::Cursor,
+            "database" => Self::Database,
+            "text" => Self::Text,
+            "name" => Self::Name,
+            "slot" => Self::Slot,
+            other => panic!("nothing is drawn for `{other}`"),
+        }
+    }
+
+    pub(super) fn draw(self, rng: &mut impl Rng) -> Vec<u8> {
+        match self {
+            Self::Key => key(rng),
+            Self::Value => value(rng),
+            Self::Field => field(rng),
+            Self::Integer => integer(rng),
+            Self::Float => float(rng),
+            Self::Index => match rng.random_range(0..20) {
+                0 => extreme(rng),
+                _ => number(rng.random_range(-30..30)),
+            },
+            Self::Offset => match rng.random_range(0..20) {
+                0 => extreme(rng),
+                1 => number(rng.random_range(0..3000)),
+                _ => number(rng.random_range(0..80)),
+            },
+            Self::Count => match rng.random_range(0..20) {
+                0 => extreme(rng),
+                1 => number(-rng.random_range(1..5)),
+                _ => number(rng.random_range(0..40)),
+            },
+            Self::Few => number(rng.random_range(-20..40)),
+            Self::Seconds => lifetime(rng, 0, 1),
+            Self::Milliseconds => lifetime(rng, 0, 1000),
+            Self::AtSeconds => lifetime(rng, FAR_AWAY, 1),
+            Self::AtMilliseconds => lifetime(rng, FAR_AWAY, 1000),
+            Self::Pattern => pick(rng, PATTERNS),
+            Self::Type => pick(rng, &["string", "hash", "STRING", "list", "zset", "nothing", ""]),
+            Self::Cursor => b"0".to_vec(),
+            Self::Database => match rng.random_range(0..20) {
+                0 => junk(rng),
+                _ => number(rng.random_range(0..4)),
+            },
+            Self::Text => text(rng),
+            Self::Name => {
+                pick(rng, &["worker", "a-b_c", "with space", "new\nline", "", "\x7f", "é"])
+            }
+            Self::Slot => match rng.random_range(0..10) {
+                0 => extreme(rng),
+                1 => number(rng.random_range(16_380..16_390)),
+                _ => number(rng.random_range(0..16_384)),
+            },
+        }
+    }
+}
+
+/// The year 2096, in seconds: whatever is added to it does not pass during a test.
+const FAR_AWAY: i64 = 4_000_000_000;
+
+const PATTERNS: &[&str] = &[
+    "*",
+    "k*",
+    "*1",
+    "k?",
+    "k[0-4]",
+    "k[^0-4]",
+    "k[4-0]",
+    "?",
+    "",
+    "k\\1",
+    "k1*",
+    "**",
+    "*k*1*",
+    "[",
+    "[k",
+    "k[1",
+    "[^k]*",
+    "\\",
+    "k\\*",
+    "f*",
+    "f[1-3]",
+    "*{*",
+    "[a-z][0-9]",
+    "[]*",
+    "[^]*",
+    "nothing",
+    "K*",
+    "[\\k]*",
+    "[k\\-]1",
+];
+
+/// So few keys that commands meet each other's values.
+fn key(rng: &mut impl Rng) -> Vec<u8> {
+    match rng.random_range(0..40) {
+        0 => Vec::new(),
+        1 => b"k{}\r\n\0\xff".to_vec(),
+        2 => vec![b'k'; 600],
+        _ => format!("k{}", rng.random_range(0..12)).into_bytes(),
+    }
+}
+
+fn field(rng: &mut impl Rng) -> Vec<u8> {
+    match rng.random_range(0..40) {
+        0 => Vec::new(),
+        1 => b"f\r\n\0\xff".to_vec(),
+        2 => vec![b'f'; 64],
+        3 => vec![b'f'; 65],
+        4 => number(rng.random_range(-5..5)),
+        5..8 => format!("f{}", rng.random_range(0..1000)).into_bytes(),
+        _ => format!("f{}", rng.random_range(0..10)).into_bytes(),
+    }
+}
+
+fn value(rng: &mut impl Rng) -> Vec<u8> {
+    match rng.random_range(0..16) {
+        0 => Vec::new(),
+        1 => b"\0\r\n\xff*1\r\n".to_vec(),
+        2 => vec![b'v'; *[43, 44, 45, 63, 64, 65].choose(rng).expect("some")],
+        3 => vec![b'w'; rng.random_range(0..2000)],
+        4..7 => number(rng.random_range(-1000..100_000)),
+        7 => integer(rng),
+        8 | 9 => float(rng),
+        10 => text(rng),
+        _ => format!("value{}", rng.random_range(0..100)).into_bytes(),
+    }
+}
+
+/// Text over few letters, so that two of them have something in common.
+fn text(rng: &mut impl Rng) -> Vec<u8> {
+    let len = rng.random_range(0..40);
+    (0..len).map(|_| b'a' + rng.random_range(0..4)).collect()
+}
+
+fn integer(rng: &mut impl Rng) -> Vec<u8> {
+    match rng.random_range(0..12) {
+        0 => extreme(rng),
+        1 => junk(rng),
+        2 => number(rng.random()),
+        _ => number(rng.random_range(-1000..1000)),
+    }
+}
+
+fn float(rng: &mut impl Rng) -> Vec<u8> {
+    const ODD: &[&str] = &[
+        "0.1",
+        "-0",
+        "-0.0",
+        "1e3",
+        "1E-7",
+        "1e17",
+        "1e-17",
+        "123456789.123456789",
+        "3.0",
+        "5.0e3",
+        "0x1p3",
+        "1e308",
+        "-1e308",
+        "1e4932",
+        "1e-4940",
+        "inf",
+        "-inf",
+        "+inf",
+        "infinity",
+        "nan",
+        "-nan",
+        "1.",
+        ".5",
+        "+1.5",
+        " 1",
+        "1 ",
+        "1,5",
+        "1e",
+        "e1",
+        "0.30000000000000004",
+        "10000000000000000000000",
+        "99999999999999999",
+        "0.00000000000000001",
+        "1.7976931348623157e308",
+        "4.9e-324",
+    ];
+    match rng.random_range(0..4) {
+        0 => pick(rng, ODD),
+        1 => number(rng.random_range(-100..100)),
+        2 => format!("{:.3}", rng.random_range(-1000.0..1000.0_f64)).into_bytes(),
+        _ => format!("{}", rng.random_range(-10.0..10.0_f64)).into_bytes(),
+    }
+}
+
+/// A time from `start` on: far away, or long past, or none at all. In units of 1/`unit` second.
+fn lifetime(rng: &mut impl Rng, start: i64, unit: i64) -> Vec<u8> {
+    match rng.random_range(0..20) {
+        0 => number(0),
+        1 => number(-rng.random_range(1..100_000)),
+        2 => pick(
+            rng,
+            &[
+                "9223372036854775807",
+                "9223372036854775",
+                "-9223372036854775808",
+                "abc",
+                "1.5",
+                "",
+                " 9999",
+            ],
+        ),
+        _ => number((start + rng.random_range(10_000..10_000_000)) * unit),
+    }
+}
+
+/// Numbers at which something overflows. None is a size that a server would take memory for.
+fn extreme(rng: &mut impl Rng) -> Vec<u8> {
+    const EXTREME: &[&str] = &[
+        "9223372036854775807",
+        "-9223372036854775808",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "18446744073709551615",
+        "18446744073709551616",
+        "4294967296",
+        "2147483648",
+        "-2147483649",
+        "4611686018427387904",
+        "99999999999999999999999",
+        "-1",
+        "0",
+    ];
+    pick(rng, EXTREME)
+}
+
+/// What fits nowhere.
+pub(super) fn junk(rng: &mut impl Rng) -> Vec<u8> {
+    const JUNK: &[&str] = &[
+        "",
+        " ",
+        "abc",
+        "1.5",
+        "-0",
+        "01",
+        "+1",
+        " 1",
+        "1 ",
+        "NX",
+        "XX",
+        "EX",
+        "GET",
+        "COUNT",
+        "MATCH",
+        "WITHVALUES",
+        "1e3",
+        "\r\n",
+        "a\r\n+INJECTED\r\n",
+        "k1",
+        "*",
+        "'",
+        "\"",
+        "0x10",
+    ];
+    match rng.random_range(0..4) {
+        0 => extreme(rng),
+        1 => (0..rng.random_range(1..20)).map(|_| rng.random()).collect(),
+        _ => pick(rng, JUNK),
+    }
+}
+
+fn number(number: i64) -> Vec<u8> {
+    number.to_string().into_bytes()
+}
+
+fn pick(rng: &mut impl Rng, from: &[&str]) -> Vec<u8> {
+    from.choose(rng).expect("something to pick from").as_bytes().to_vec()
+}

@@ -1,0 +1,57 @@
+//! The same commands, drawn at random from a grammar per group, to our node and to
+//! `redis-server` 7.0.15; the replies must be the same byte for byte.
+//!
+//! A group is a list of lines of grammar in `groups.rs`: to add a command, add a line; to add a
+//! group, add a `Group` and one `#[test]` here. `KEYWAY_DIFF_COMMANDS=100000` runs longer,
+//! `KEYWAY_DIFF_SEED=…` draws the same commands again. What differs on purpose is in
+//! `exceptions.rs` with its reason, and in docs/compatibility.md.
+
+mod compare;
+mod draw;
+mod exceptions;
+mod grammar;
+mod groups;
+mod run;
+
+use crate::support::{Kind, Server};
+use groups::Group;
+use run::Pair;
+
+/// Commands per group in an ordinary run.
+const COMMANDS: usize = 5_000;
+
+fn number_from_env(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+/// Runs one group against two kinds of server, and panics with the differences.
+fn compare(group: &Group, ours: Kind) {
+    let directives = ["--enable-debug-command", "yes"];
+    let Some(reference) = Server::redis(&directives) else { return };
+    let Some(subject) = Server::node(ours, &directives) else { return };
+    let commands = number_from_env("KEYWAY_DIFF_COMMANDS").map_or(COMMANDS, |n| n as usize);
+    let seed = number_from_env("KEYWAY_DIFF_SEED").unwrap_or_else(rand::random);
+    println!("{}: seed {seed}, {commands} commands", group.name);
+    let report = Pair::new(&reference, &subject, group, seed).run(commands);
+    assert!(
+        report.differences.is_empty(),
+        "{} of {commands} commands differ; again with KEYWAY_DIFF_SEED={seed} \
+         KEYWAY_DIFF_COMMANDS={commands} cargo test --test it differential::{}\n\n{}",
+        report.differences.len(),
+        group.name,
+        report.differences.join("\n\n"),
+    );
+    if commands >= COMMANDS {
+        // A grammar whose commands never succeed compares nothing but error texts.
+        assert!(report.never_fine.is_empty(), "never without an error: {:?}", report.never_fine);
+    }
+}
+
+/// The generator, the comparison and the grammar against a server that must be the same.
+#[test]
+fn redis_does_not_differ_from_itself() {
+    for group in groups::ALL {
+        compare(group, Kind::Redis);
+    }
+}

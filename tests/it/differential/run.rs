@@ -1,0 +1,278 @@
+//! Draws commands, sends them to both servers, compares, and says what differed.
+
+use super::compare::{Rule, parse};
+use super::exceptions;
+use super::grammar::Line;
+use super::groups::Group;
+use crate::support::{Client, Loss, Server, shown};
+use keyway::resp::{Reply, encode_request};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Commands that are on the wire at once.
+const BATCH_MAX: usize = 50;
+/// How often the two data sets are compared.
+const CHECK_EVERY: usize = 1_000;
+/// Differences after which there is nothing more to learn.
+const DIFFERENCES_MAX: usize = 25;
+/// How long one reply may take.
+const REPLY_WITHIN: Duration = Duration::from_secs(8);
+/// Databases that a group may have touched.
+const DATABASES: usize = 4;
+
+/// Two servers that get the same commands.
+pub(super) struct Pair<'a> {
+    reference: &'a Server,
+    subject: &'a Server,
+    clients: Vec<[Client; 2]>,
+    lines: Vec<Line>,
+    rng: SmallRng,
+    seed: u64,
+    resp3: bool,
+    /// Which lines were once answered without an error.
+    fine: BTreeSet<&'static str>,
+    /// The last commands, for the report.
+    recent: Vec<String>,
+    differences: Vec<String>,
+}
+
+/// What a run found.
+pub(super) struct Report {
+    pub(super) differences: Vec<String>,
+    /// Lines of the grammar that only ever got errors.
+    pub(super) never_fine: Vec<&'static str>,
+}
+
+struct Drawn {
+    index: usize,
+    line: usize,
+    command: Vec<Vec<u8>>,
+}
+
+impl<'a> Pair<'a> {
+    pub(super) fn new(
+        reference: &'a Server,
+        subject: &'a Server,
+        group: &Group,
+        seed: u64,
+    ) -> Self {
+        let mut pair = Self {
+            reference,
+            subject,
+            clients: Vec::new(),
+            lines: group.lines.iter().map(|line| Line::parse(line)).collect(),
+            rng: SmallRng::seed_from_u64(seed),
+            seed,
+            resp3: false,
+            fine: BTreeSet::new(),
+            recent: Vec::new(),
+            differences: Vec::new(),
+        };
+        for _ in 0..group.clients {
+            let clients = pair.connect();
+            pair.clients.push(clients);
+        }
+        pair
+    }
+
+    fn connect(&self) -> [Client; 2] {
+        [self.reference, self.subject].map(|server| {
+            let mut client = if self.resp3 { server.client_resp3() } else { server.client() };
+            client.set_timeout(REPLY_WITHIN);
+            client
+        })
+    }
+
+    /// The first half of the commands in RESP2, the second in RESP3.
+    pub(super) fn run(mut self, commands: usize) -> Report {
+        let mut index = 0;
+        while index < commands && self.differences.len() < DIFFERENCES_MAX {
+            if !self.resp3 && index >= commands / 2 {
+                self.resp3 = true;
+                self.start_over();
+            }
+            let batch = self.rng.random_range(1..=BATCH_MAX).min(commands - index);
+            index = self.batch(index, batch);
+            if index % CHECK_EVERY < batch || index >= commands {
+                self.compare_data(index);
+            }
+        }
+        let meant_to_be_fine = self.lines.iter().filter(|line| line.rule != Rule::Refused);
+        let never_fine = meant_to_be_fine.map(|line| line.text);
+        let never_fine = never_fine.filter(|text| !self.fine.contains(text)).collect();
+        Report { never_fine, differences: self.differences }
+    }
+
+    /// Empty servers and connections in their first state.
+    fn start_over(&mut self) {
+        for client in 0..self.clients.len() {
+            self.clients[client] = self.connect();
+        }
+        for client in &mut self.clients[0] {
+            client.ok(&["FLUSHALL"]);
+        }
+    }
+
+    /// Draws up to `count` commands for one connection, and compares what they are answered.
+    fn batch(&mut self, first: usize, count: usize) -> usize {
+        let client = self.rng.random_range(0..self.clients.len());
+        let mut drawn = Vec::new();
+        for index in first..first + count {
+            let line = self.rng.random_range(0..self.lines.len());
+            let command = self.lines[line].command(&mut self.rng);
+            drawn.push(Drawn { index, line, command });
+            if self.lines[line].rule == Rule::Walk {
+                break;
+            }
+        }
+        let next = first + drawn.len();
+        let walk = drawn.pop_if(|last| self.lines[last.line].rule == Rule::Walk);
+        let mut bytes = Vec::new();
+        for drawn in &drawn {
+            encode_request(&mut bytes, &drawn.command);
+        }
+        let mut sent = [true; 2];
+        for (server, sent) in sent.iter_mut().enumerate() {
+            *sent = self.clients[client][server].try_send_raw(&bytes).is_ok();
+        }
+        for drawn in &drawn {
+            let replies = [0, 1].map(|server| self.clients[client][server].try_reply_bytes());
+            if !self.judge(drawn, &replies) {
+                self.start_over();
+                return next;
+            }
+        }
+        if let Some(walk) = walk {
+            let rule = self.lines[walk.line].rule;
+            assert_eq!(rule, Rule::Walk);
+            let replies = [0, 1].map(|server| follow(&mut self.clients[client][server], &walk));
+            if !self.judge(&walk, &replies) {
+                self.start_over();
+            }
+        }
+        next
+    }
+
+    /// Compares the two replies to one command; `false` when the two servers have parted.
+    fn judge(&mut self, drawn: &Drawn, replies: &[Result<Vec<u8>, Loss>; 2]) -> bool {
+        let line = &self.lines[drawn.line];
+        self.recent.push(shown(&drawn.command));
+        if self.recent.len() > 8 {
+            self.recent.remove(0);
+        }
+        let [reference, subject] = replies;
+        match (reference, subject) {
+            (Ok(reference), Ok(subject)) => {
+                if !reference.starts_with(b"-") {
+                    self.fine.insert(line.text);
+                }
+                if line.rule.same(reference, subject)
+                    || exceptions::is_meant(&drawn.command, reference, subject)
+                {
+                    return true;
+                }
+            }
+            (Err(Loss::Closed(_)), Err(Loss::Closed(_))) => return false,
+            _ => {}
+        }
+        let text = |reply: &Result<Vec<u8>, Loss>| match reply {
+            Ok(bytes) => bytes[..bytes.len().min(400)].escape_ascii().to_string(),
+            Err(loss) => format!("({loss})"),
+        };
+        let protocol = if self.resp3 { 3 } else { 2 };
+        self.differences.push(format!(
+            "seed {} command {} RESP{protocol}: {}\n  {:?}: {}\n  {:?}: {}\n  before: {}",
+            self.seed,
+            drawn.index,
+            shown(&drawn.command),
+            self.reference.kind(),
+            text(reference),
+            self.subject.kind(),
+            text(subject),
+            self.recent[..self.recent.len() - 1].join("\n          "),
+        ));
+        false
+    }
+
+    /// For every key its type, encoding, digest and time to live.
+    fn compare_data(&mut self, index: usize) {
+        let mut clients = [self.reference.client(), self.subject.client()];
+        for database in 0..DATABASES {
+            for client in &mut clients {
+                client.ok(&["SELECT", &database.to_string()]);
+            }
+            let keys = [0, 1].map(|server| {
+                let reply = clients[server].call(&["KEYS", "*"]);
+                let keys = reply.as_array().expect("KEYS answers an array");
+                let keys = keys.iter().map(|key| key.as_bytes().expect("a name").to_vec());
+                keys.collect::<BTreeSet<Vec<u8>>>()
+            });
+            if keys[0] != keys[1] {
+                self.part(index, format!("keys of database {database}: {keys:?}"));
+                return;
+            }
+            for key in &keys[0] {
+                let [one, other] = [0, 1].map(|server| describe(&mut clients[server], key));
+                let far = match (&one[3], &other[3]) {
+                    (Reply::Integer(one), Reply::Integer(other)) if *one > 0 && *other > 0 => {
+                        one.abs_diff(*other) > 5_000
+                    }
+                    (one, other) => one != other,
+                };
+                if one[..3] != other[..3] || far {
+                    self.part(index, format!("{}:\n  {one:?}\n  {other:?}", key.escape_ascii()));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn part(&mut self, index: usize, what: String) {
+        let seed = self.seed;
+        self.differences.push(format!("seed {seed}, data after command {index}: {what}"));
+        self.start_over();
+    }
+}
+
+/// TYPE, encoding, digest, PTTL.
+fn describe(client: &mut Client, key: &[u8]) -> Vec<Reply> {
+    let commands: [&[&[u8]]; 4] = [
+        &[b"TYPE", key],
+        &[b"OBJECT", b"ENCODING", key],
+        &[b"DEBUG", b"DIGEST-VALUE", key],
+        &[b"PTTL", key],
+    ];
+    client.pipeline(&commands.map(<[&[u8]]>::to_vec))
+}
+
+/// Follows a cursor to its end. An error is the answer; else the elements, sorted, each once, as
+/// an array.
+fn follow(client: &mut Client, walk: &Drawn) -> Result<Vec<u8>, Loss> {
+    let mut command = walk.command.clone();
+    let cursor_at = if command[0].eq_ignore_ascii_case(b"SCAN") { 1 } else { 2 };
+    let pairs = cursor_at == 2;
+    let mut elements = BTreeSet::new();
+    loop {
+        client.try_send(&command)?;
+        let bytes = client.try_reply_bytes()?;
+        let reply = parse(&bytes).expect("the client found a whole reply");
+        let Some([cursor, items]) = reply.as_array() else { return Ok(bytes) };
+        let items = items.as_array().expect("the second of two is an array");
+        for element in items.chunks(if pairs { 2 } else { 1 }) {
+            elements.insert(format!("{element:?}"));
+        }
+        let cursor = cursor.as_bytes().expect("a cursor is a string").to_vec();
+        if walk.command.get(cursor_at).is_none_or(|word| word != b"0") {
+            // A cursor that no server gave: what it means is each server's own affair.
+            return Ok(b"+a step\r\n".to_vec());
+        }
+        if cursor == b"0" {
+            let mut out = Vec::new();
+            encode_request(&mut out, &elements.into_iter().collect::<Vec<String>>());
+            return Ok(out);
+        }
+        command[cursor_at] = cursor;
+    }
+}
