@@ -1,7 +1,29 @@
 //! The smart proxy's decisions: a cluster, seen as one Redis server.
+//!
+//! [`core::Core`] is one worker's machine; the other modules are what it is made of. Only
+//! [`io`] knows sockets, threads and the clock.
 
+mod backends;
+mod buffer;
+pub mod core;
+mod cursor;
+mod error;
+mod gather;
+mod handshake;
+mod input;
+mod introspect;
+mod link;
+mod local;
+mod map;
+pub mod metrics;
 mod options;
+mod pipeline;
+mod refresh;
+mod retry;
+mod route;
+mod session;
 
 pub mod io;
 
+pub use map::ClusterMap;
 pub use options::Options;

@@ -1,0 +1,195 @@
+//! What time alone does: silent nodes, slow clients, and the end of the proxy.
+
+use super::{Core, SessionId};
+use crate::proxy::link::LinkId;
+use crate::proxy::metrics::{ClientEnd, LinkEnd};
+use crate::proxy::retry::Loss;
+use std::cmp::Reverse;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often [`Core::tick`] wants to be called at least.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// A request that is coming in must have come so much further within `request_timeout`.
+const PROGRESS_BYTES: u64 = 16 * 1024;
+
+/// How often a silent node has the topology read again.
+const SUSPICION: Duration = Duration::from_millis(500);
+
+impl Core {
+    /// When something is to be tried again, if that is before the next [`TICK`].
+    pub fn next_timer(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((due, _, _))| *due)
+    }
+
+    /// Whether [`Core::next_timer`] is another since this was last asked.
+    #[inline]
+    pub fn timer_moved(&mut self) -> bool {
+        std::mem::take(&mut self.timer_moved)
+    }
+
+    /// Time has passed: tries again what is due.
+    pub fn due(&mut self, now: Instant) {
+        self.backends.sync();
+        while let Some(Reverse((due, id, incarnation))) = self.timers.peek().copied() {
+            if due > now {
+                break;
+            }
+            self.timers.pop();
+            if let Some(session) = self.sessions.get_mut(id.index())
+                && session.incarnation == incarnation
+            {
+                session.timer = None;
+                self.advance(id, now);
+            }
+        }
+        self.go_on(now);
+    }
+
+    /// Looks at every connection and every client. Called every [`TICK`].
+    pub fn tick(&mut self, now: Instant) {
+        self.backends.sync();
+        self.look_at_links(now);
+        self.look_at_clients(now);
+        self.due(now);
+    }
+
+    fn look_at_links(&mut self, now: Instant) {
+        for node in self.backends.all_node_metrics() {
+            node.inflight.set(0);
+            node.oldest_us.set(0);
+        }
+        let mut over: Vec<(LinkId, Loss, LinkEnd, &str)> = Vec::new();
+        let mut suspects: Vec<LinkId> = Vec::new();
+        for (id, link) in self.backends.links() {
+            if link.is_closed() {
+                continue;
+            }
+            let node = &link.metrics;
+            node.inflight.add(link.in_flight() as u64);
+            let oldest = link.oldest().map(|at| now.saturating_duration_since(at));
+            let oldest = oldest.unwrap_or_default().as_micros() as u64;
+            node.oldest_us.set(node.oldest_us.get().max(oldest));
+            if !link.is_ready() {
+                if now.saturating_duration_since(link.opened) > self.options.connect_timeout {
+                    over.push((id, Loss::Broken, LinkEnd::Connect, "it does not answer"));
+                }
+                continue;
+            }
+            if link.in_flight() == 0 {
+                if link.retiring {
+                    over.push((id, Loss::Broken, LinkEnd::Retired, "not needed"));
+                }
+                continue;
+            }
+            let silent = now.saturating_duration_since(link.silent_since);
+            if silent > self.options.backend_timeout {
+                over.push((id, Loss::Silent, LinkEnd::Timeout, "it does not answer"));
+            } else if silent > self.options.suspect_after {
+                suspects.push(id);
+            }
+        }
+        for id in suspects {
+            if self.now_serves_nothing(id) {
+                // Others have its slots now: what was written to it is judged, what waits goes on.
+                over.push((id, Loss::Silent, LinkEnd::Timeout, "it was replaced"));
+            } else if let Some(link) = self.backends.link(id) {
+                if !std::mem::replace(&mut link.suspect, true) {
+                    tracing::warn!(node = %link.endpoint, "a node does not answer");
+                }
+                if now.saturating_duration_since(self.last_suspicion) >= SUSPICION {
+                    self.last_suspicion = now;
+                    self.shared.map.want_refresh();
+                }
+            }
+        }
+        for (id, loss, end, why) in over {
+            if end != LinkEnd::Retired
+                && let Some(link) = self.backends.link(id)
+            {
+                tracing::warn!(node = %link.endpoint, why, "a connection to a node is given up");
+            }
+            self.lose(id, loss, end, why, now);
+        }
+    }
+
+    fn now_serves_nothing(&mut self, id: LinkId) -> bool {
+        let Some(link) = self.backends.link(id) else { return false };
+        let endpoint = link.endpoint.clone();
+        let topology = self.backends.topology();
+        match topology.find(&endpoint) {
+            Some(node) => {
+                let shards = topology.shards();
+                !shards.is_empty() && shards.iter().all(|(_, owner)| *owner != node)
+            }
+            None => true,
+        }
+    }
+
+    fn look_at_clients(&mut self, now: Instant) {
+        let mut waiting = (0, 0);
+        let mut ended = Vec::new();
+        for (index, session) in &mut self.sessions {
+            if session.unsettled > 0 {
+                waiting.0 += session.unsettled as u64;
+                waiting.1 += session.input.len();
+            }
+            let idle = now.saturating_duration_since(session.client.active);
+            let nothing_owed = session.pipeline.is_empty() && session.output.is_empty();
+            let end = if session.dead.is_some() || session.closing.is_some() {
+                None
+            } else if self.draining && nothing_owed {
+                Some(ClientEnd::Drain)
+            } else if !session.client.authenticated
+                && now.saturating_duration_since(session.client.connected)
+                    > self.options.handshake_timeout
+            {
+                Some(ClientEnd::Timeout)
+            } else if !self.options.idle_timeout.is_zero()
+                && idle > self.options.idle_timeout
+                && nothing_owed
+            {
+                Some(ClientEnd::Idle)
+            } else if let Some((since, at)) = session.coming_in
+                && now.saturating_duration_since(since) > self.options.request_timeout
+            {
+                let here = session.input.position() + session.input.undecoded().len() as u64;
+                let progress = here.saturating_sub(at);
+                session.coming_in = Some((now, here));
+                (progress < PROGRESS_BYTES && !session.is_held_back()).then_some(ClientEnd::Timeout)
+            } else {
+                None
+            };
+            if let Some(end) = end {
+                session.dead = Some(end);
+                ended.push(SessionId(index as u32));
+            } else if session.dead.is_some() {
+                ended.push(SessionId(index as u32));
+            }
+        }
+        for id in ended {
+            self.list_writable(id);
+        }
+        self.metrics.rideout_commands.set(waiting.0);
+        self.metrics.rideout_bytes.set(waiting.1 as u64);
+        let before = std::mem::replace(&mut self.ride_out_bytes, waiting.1);
+        let total = &self.shared.ride_out_bytes;
+        if waiting.1 >= before {
+            total.fetch_add(waiting.1 - before, Ordering::Relaxed);
+        } else {
+            total.fetch_sub(before - waiting.1, Ordering::Relaxed);
+        }
+    }
+
+    /// The proxy stops: clients are closed as soon as they have what they are owed.
+    pub fn drain(&mut self, now: Instant) {
+        self.draining = true;
+        self.tick(now);
+    }
+
+    /// How many clients are left.
+    pub fn clients(&self) -> usize {
+        self.sessions.len()
+    }
+}

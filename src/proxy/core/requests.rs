@@ -1,0 +1,469 @@
+//! A client's bytes → requests on their way: decode, look up, route, send.
+
+use super::{Core, SessionId};
+use crate::cluster::Slot;
+use crate::command::{Class, Spec, lookup_request};
+use crate::proxy::backends::Lane;
+use crate::proxy::gather::Gather;
+use crate::proxy::link::{Expect, ExpectKind, LinkId};
+use crate::proxy::local::{self, After, Env};
+use crate::proxy::metrics::{ClientEnd, Outcome};
+use crate::proxy::pipeline::{Entry, State, Work};
+use crate::proxy::route::{self, Route};
+use crate::proxy::session::{Replies, Session};
+use crate::resp::{Encoder, Request};
+use std::time::Instant;
+
+/// What became of a request that was decoded.
+enum Dispatched {
+    /// It is on its way, or answered.
+    Yes,
+    /// It may not go before everything under way is answered.
+    WaitForAll,
+}
+
+impl Core {
+    /// Lets a session go on: first what waits to be tried again, then what it has sent since.
+    pub(super) fn advance(&mut self, id: SessionId, now: Instant) {
+        if self.sessions[id.index()].unsettled > 0 {
+            self.retry(id, now);
+        }
+        loop {
+            let session = &mut self.sessions[id.index()];
+            if session.closing.is_some() || session.dead.is_some() {
+                break;
+            }
+            // An answer that says "not run" holds everything back that came after it.
+            if session.unsettled > 0 {
+                break;
+            }
+            if session.wait_for_all {
+                if !session.pipeline.is_empty() {
+                    break;
+                }
+                session.wait_for_all = false;
+            }
+            if session.undispatched == 0 {
+                let limits = session.limits(&self.options);
+                match session.decoder.decode(session.input.undecoded(), limits) {
+                    Ok(Some(used)) => session.undispatched = used,
+                    Ok(None) => break,
+                    Err(error) => {
+                        self.breach(id, &format!("ERR {error}"), now);
+                        break;
+                    }
+                }
+            }
+            if !session.window_is_open(&self.options) {
+                break;
+            }
+            match self.dispatch(id, now) {
+                Dispatched::Yes => {}
+                Dispatched::WaitForAll => {
+                    self.sessions[id.index()].wait_for_all = true;
+                    break;
+                }
+            }
+        }
+        let session = &mut self.sessions[id.index()];
+        session.coming_in = match (session.decoder.is_midway(), session.coming_in) {
+            (false, _) => None,
+            (true, None) => Some((now, session.input.position() + session.input.len() as u64)),
+            (true, coming_in) => coming_in,
+        };
+    }
+
+    /// Sends the request that is decoded, or answers it.
+    #[inline]
+    fn dispatch(&mut self, id: SessionId, now: Instant) -> Dispatched {
+        let session = &mut self.sessions[id.index()];
+        let used = session.undispatched;
+        let Session { input, decoder, client, .. } = &mut *session;
+        let Some(request) = decoder.request(input.undecoded(), used) else {
+            // An empty line, or `*0`: Redis says nothing to it.
+            session.finish_decoding(used, &mut self.buffers);
+            return Dispatched::Yes;
+        };
+        let spec = match lookup_request(&request) {
+            Ok(spec) => spec,
+            Err(unknown) => {
+                if is_http(&request) {
+                    tracing::warn!(peer = %client.peer, "HTTP was sent to the Redis port: closed");
+                    session.dead = Some(ClientEnd::Protocol);
+                    self.list_writable(id);
+                    return Dispatched::Yes;
+                }
+                self.metrics.unsupported.add(1);
+                let mut line = Vec::new();
+                if client.authenticated {
+                    unknown.write(&mut line);
+                } else {
+                    line.extend_from_slice(local::NOAUTH.as_bytes());
+                }
+                self.refuse(id, None, &line, now);
+                return Dispatched::Yes;
+            }
+        };
+        if !client.authenticated && !spec.flags.contains(crate::command::Flags::NO_AUTH) {
+            self.refuse(id, Some(spec), local::NOAUTH.as_bytes(), now);
+            return Dispatched::Yes;
+        }
+        // The one-slot path: nothing is allocated and nothing locked from here to the link.
+        let route = match spec.class {
+            Class::OneSlot | Class::AllOrNothing => route::slot_of(spec, &request),
+            _ => return self.dispatch_other(id, spec, now),
+        };
+        let (slot, keyed) = match route {
+            Ok(Route::Keyed(slot)) => (slot, true),
+            Ok(Route::Anywhere) => match route::any_shard(self.backends.topology(), client.id) {
+                Some(slot) => (slot, false),
+                None => (Slot::of(b""), false),
+            },
+            Err(refusal) => {
+                let line = refusal.to_string();
+                self.refuse(id, Some(spec), line.as_bytes(), now);
+                return Dispatched::Yes;
+            }
+        };
+        let large = request.frame().len() > self.options.large_bytes
+            || session.largest_reply() > self.options.large_bytes;
+        let lane = Lane { protocol: session.client.protocol, large };
+        let generation = self.backends.topology().generation();
+        let link = self.backends.route(slot, lane, now);
+
+        let session = &mut self.sessions[id.index()];
+        if !session.pipeline.is_empty() {
+            let target = link.as_ref().copied().unwrap_or(LinkId::NONE);
+            if !session.keeps_order(slot, target, generation, now) {
+                return Dispatched::WaitForAll;
+            }
+        } else {
+            session.generation = if large { u64::MAX } else { generation };
+        }
+        if large {
+            // What follows must look whether it would overtake this one.
+            session.generation = u64::MAX;
+        }
+        let incarnation = session.incarnation;
+        let Session { input, decoder, pipeline, client, .. } = &mut *session;
+        let request = decoder.request(input.undecoded(), used).expect("it was there");
+        let work = decoder
+            .was_inline()
+            .then(|| Box::new(Work { frame: Some(request.frame().into()), ..Work::default() }));
+        let seq = pipeline.push(Entry {
+            frame_at: input.position(),
+            frame_len: used as u32,
+            slot: Some(slot),
+            keyed,
+            link: LinkId::NONE,
+            spec,
+            state: State::InFlight,
+            hops: 0,
+            silences: 0,
+            unsettled: false,
+            unanswered: client.take_unanswered(),
+            generation,
+            received: now,
+            work,
+        });
+        self.metrics.inflight.add(1);
+        match link {
+            Ok(link) => {
+                pipeline.get_mut(seq).expect("just pushed").link = link;
+                let expect = Expect {
+                    session: id.0,
+                    incarnation,
+                    seq,
+                    part: Expect::WHOLE,
+                    kind: ExpectKind::Request,
+                    end: 0,
+                    queued: now,
+                };
+                self.backends.send(link, expect, |out| out.extend_from_slice(request.frame()));
+                session.finish_decoding(used, &mut self.buffers);
+            }
+            Err(no_route) => {
+                session.finish_decoding(used, &mut self.buffers);
+                self.shared.map.want_refresh();
+                self.later(id, seq, Expect::WHOLE, &no_route.to_string(), now);
+            }
+        }
+        Dispatched::Yes
+    }
+
+    /// Every class but the one-slot path.
+    fn dispatch_other(&mut self, id: SessionId, spec: &'static Spec, now: Instant) -> Dispatched {
+        let session = &mut self.sessions[id.index()];
+        let used = session.undispatched;
+        let Session { input, decoder, client, .. } = &mut *session;
+        let request = decoder.request(input.undecoded(), used).expect("it was there");
+        let topology = self.backends.topology();
+        let gather = match spec.class {
+            Class::Split => {
+                let write = spec.is_write();
+                route::split(
+                    spec,
+                    &request,
+                    write,
+                    self.options.gather_bytes,
+                    &mut self.scratch.keys,
+                )
+            }
+            Class::FanOut => route::fan_out(spec, topology, client.id, self.options.gather_bytes),
+            Class::Cursor => {
+                let losses = |node: &_| self.shared.map.losses(node);
+                route::scan(&request, topology, losses, self.options.gather_bytes)
+            }
+            Class::Local => return self.answer_locally(id, spec, now),
+            Class::Pinned | Class::Subscription | Class::Refused => Err(route::refusal(spec)),
+            Class::OneSlot | Class::AllOrNothing => unreachable!("routed before"),
+        };
+        match gather {
+            Ok(gather) => self.send_parts(id, spec, gather, now),
+            Err(refusal) => {
+                self.metrics.unsupported.add(u64::from(spec.class != Class::Split));
+                let line = refusal.to_string();
+                self.refuse(id, Some(spec), line.as_bytes(), now);
+                Dispatched::Yes
+            }
+        }
+    }
+
+    /// Sends a request's parts.
+    fn send_parts(
+        &mut self,
+        id: SessionId,
+        spec: &'static Spec,
+        gather: Gather,
+        now: Instant,
+    ) -> Dispatched {
+        let generation = self.backends.topology().generation();
+        let session = &mut self.sessions[id.index()];
+        if session.pipeline.is_empty() {
+            session.generation = generation;
+        } else if session.generation != generation || !session.careful.is_empty() {
+            return Dispatched::WaitForAll;
+        }
+        let used = session.undispatched;
+        let incarnation = session.incarnation;
+        let large = used > self.options.large_bytes;
+        if large {
+            session.generation = u64::MAX;
+        }
+        let Session { input, decoder, pipeline, client, .. } = &mut *session;
+        let request = decoder.request(input.undecoded(), used).expect("it was there");
+        let frame = decoder.was_inline().then(|| request.frame().into());
+        let protocol = client.protocol;
+        let seq = pipeline.push(Entry {
+            frame_at: input.position(),
+            frame_len: used as u32,
+            slot: None,
+            keyed: true,
+            link: LinkId::NONE,
+            spec,
+            state: State::Gathering,
+            hops: 0,
+            silences: 0,
+            unsettled: false,
+            unanswered: client.take_unanswered(),
+            generation,
+            received: now,
+            work: Some(Box::new(Work { frame, gather: Some(gather), ..Work::default() })),
+        });
+        self.metrics.inflight.add(1);
+        let lane = Lane { protocol, large };
+        let entry = pipeline.get_mut(seq).expect("just pushed");
+        let work = entry.work.as_mut().expect("just made");
+        let gather = work.gather.as_mut().expect("just made");
+        let mut not_sent = Vec::new();
+        for part in 0..gather.parts.len() {
+            match self.backends.route(gather.parts[part].slot, lane, now) {
+                Ok(link) => {
+                    gather.parts[part].link = link;
+                    gather.parts[part].state = crate::proxy::gather::PartState::InFlight;
+                    let expect = Expect {
+                        session: id.0,
+                        incarnation,
+                        seq,
+                        part: part as u32,
+                        kind: ExpectKind::Request,
+                        end: 0,
+                        queued: now,
+                    };
+                    let gather = &*gather;
+                    self.backends.send(link, expect, |out| gather.write_part(part, &request, out));
+                }
+                Err(no_route) => not_sent.push((part, no_route)),
+            }
+        }
+        session.finish_decoding(used, &mut self.buffers);
+        for (part, no_route) in not_sent {
+            self.shared.map.want_refresh();
+            self.later(id, seq, part as u32, &no_route.to_string(), now);
+        }
+        Dispatched::Yes
+    }
+
+    /// Answers what the proxy answers itself.
+    fn answer_locally(&mut self, id: SessionId, spec: &'static Spec, now: Instant) -> Dispatched {
+        let session = &mut self.sessions[id.index()];
+        if !session.pipeline.is_empty() && local::changes_session(spec) {
+            return Dispatched::WaitForAll;
+        }
+        let used = session.undispatched;
+        let Session { input, decoder, client, .. } = &mut *session;
+        let request = decoder.request(input.undecoded(), used).expect("it was there");
+        let env = Env {
+            options: &self.options,
+            map: &self.shared.map,
+            topology: self.backends.topology(),
+            clients: self.shared.clients.load(std::sync::atomic::Ordering::Relaxed),
+            all_metrics: &self.all_metrics,
+            started: self.started,
+            now,
+            outside: &self.outside,
+        };
+        let mut reply = std::mem::take(&mut self.scratch.reply);
+        reply.clear();
+        let silent_before = client.replies != Replies::On;
+        let after = local::answer(client, &request, spec, &env, &mut reply);
+        let outcome = if reply.starts_with(b"-") { Outcome::ProxyError } else { Outcome::Ok };
+        let dispatched = match after {
+            After::Gather(gather) => {
+                self.scratch.reply = reply;
+                return self.send_parts(id, spec, *gather, now);
+            }
+            After::Nothing => Dispatched::Yes,
+            After::AuthFailed => {
+                self.metrics.auth_failures.add(1);
+                Dispatched::Yes
+            }
+            After::Close => {
+                self.sessions[id.index()].closing = Some(ClientEnd::Client);
+                Dispatched::Yes
+            }
+        };
+        let unanswered = silent_before && self.sessions[id.index()].client.take_unanswered();
+        self.answer_now(id, Some(spec), &reply, unanswered || reply.is_empty(), outcome, now);
+        self.scratch.reply = reply;
+        dispatched
+    }
+
+    /// Answers a request with an error of the proxy.
+    fn refuse(&mut self, id: SessionId, spec: Option<&'static Spec>, line: &[u8], now: Instant) {
+        let mut reply = std::mem::take(&mut self.scratch.reply);
+        reply.clear();
+        let client = &mut self.sessions[id.index()].client;
+        Encoder::new(&mut reply, client.protocol).error(line);
+        let unanswered = client.take_unanswered();
+        self.answer_now(id, spec, &reply, unanswered, Outcome::ProxyError, now);
+        self.scratch.reply = reply;
+    }
+
+    /// Gives the request that is decoded its answer, in its turn.
+    fn answer_now(
+        &mut self,
+        id: SessionId,
+        spec: Option<&'static Spec>,
+        reply: &[u8],
+        unanswered: bool,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        let session = &mut self.sessions[id.index()];
+        let used = std::mem::take(&mut session.undispatched);
+        let seq = session.pipeline.push(Entry {
+            frame_at: session.input.position(),
+            frame_len: used as u32,
+            slot: None,
+            keyed: false,
+            link: LinkId::NONE,
+            spec: spec.unwrap_or(local::unknown_spec()),
+            state: State::InFlight,
+            hops: 0,
+            silences: 0,
+            unsettled: false,
+            unanswered,
+            generation: self.backends.topology().generation(),
+            received: now,
+            work: None,
+        });
+        session.input.advance(used);
+        self.metrics.inflight.add(1);
+        self.complete(id, seq, reply, outcome, now);
+    }
+
+    /// The client's bytes cannot be understood any further: it is told, after everything that it
+    /// is owed, and closed.
+    fn breach(&mut self, id: SessionId, line: &str, now: Instant) {
+        tracing::debug!(peer = %self.sessions[id.index()].client.peer, error = line, "protocol error");
+        self.refuse(id, None, line.as_bytes(), now);
+        self.sessions[id.index()].closing = Some(ClientEnd::Protocol);
+        self.list_writable(id);
+    }
+}
+
+impl Session {
+    /// The request that was decoded is on its way.
+    #[inline]
+    fn finish_decoding(&mut self, used: usize, buffers: &mut crate::proxy::buffer::BufferPool) {
+        self.undispatched = 0;
+        self.input.advance(used);
+        if self.pipeline.is_empty() {
+            self.input.release_decoded(buffers);
+        }
+    }
+
+    /// Whether a command on `slot` that would take `link` stays behind those that it must not
+    /// overtake. One comparison, unless the map has changed since the oldest of them was sent.
+    #[inline]
+    fn keeps_order(&mut self, slot: Slot, link: LinkId, generation: u64, now: Instant) -> bool {
+        if self.generation == generation && self.careful.is_empty() {
+            return true;
+        }
+        self.keeps_order_slow(slot, link, generation, now)
+    }
+
+    #[cold]
+    fn keeps_order_slow(
+        &mut self,
+        slot: Slot,
+        link: LinkId,
+        generation: u64,
+        now: Instant,
+    ) -> bool {
+        let one_at_a_time = self.is_careful(slot, now);
+        let mut oldest_is_current = true;
+        for (at, entry) in self.pipeline.iter().enumerate() {
+            if at == 0 {
+                oldest_is_current = entry.generation == generation;
+            }
+            let overtakes = match (entry.state, &entry.work) {
+                (State::InFlight, _) => {
+                    entry.slot == Some(slot) && (one_at_a_time || entry.link != link)
+                }
+                (State::Waiting, _) => entry.slot == Some(slot),
+                (State::Gathering, Some(work)) => work.gather.as_ref().is_some_and(|gather| {
+                    gather.parts.iter().any(|part| {
+                        part.slot == slot
+                            && part.state != crate::proxy::gather::PartState::Done
+                            && (one_at_a_time || part.link != link)
+                    })
+                }),
+                (State::Gathering, None) | (State::Held { .. } | State::HeldApart, _) => false,
+            };
+            if overtakes {
+                return false;
+            }
+        }
+        if oldest_is_current && self.generation != u64::MAX {
+            self.generation = generation;
+        }
+        true
+    }
+}
+
+/// What a browser, or a page in one, sends: the line that a forged request begins with.
+fn is_http(request: &Request<'_>) -> bool {
+    request.name().eq_ignore_ascii_case(b"post") || request.name().eq_ignore_ascii_case(b"host:")
+}

@@ -1,0 +1,83 @@
+//! What a client is told when no node's reply can be its answer. Each says whose fault it is and
+//! whether it is safe to send again: `INDOUBT` alone is not.
+
+use crate::cluster::Endpoint;
+use std::time::Duration;
+
+/// Why a request ends without its node's reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// No node took it before the ride-out passed. Safe to send again.
+    #[error("{last}; waited {}, not run", seconds(*waited))]
+    NotRun {
+        /// What was last heard, code first.
+        last: String,
+        /// How long it was tried.
+        waited: Duration,
+    },
+    /// It was handed to a node whose answer never came. Not safe to send again.
+    #[error("INDOUBT the connection to {node} was lost: the command may or may not have run")]
+    Lost {
+        /// The node.
+        node: Endpoint,
+    },
+    /// It was handed to a node that fell silent. Not safe to send again.
+    #[error(
+        "INDOUBT {node} did not answer within {}: the command may or may not have run",
+        seconds(*waited)
+    )]
+    Silent {
+        /// The node.
+        node: Endpoint,
+        /// The limit.
+        waited: Duration,
+    },
+    /// A read that two connections in a row did not answer in time. Safe to send again.
+    #[error(
+        "CLUSTERDOWN {node} did not answer within {}, twice: a read, safe to send again",
+        seconds(*waited)
+    )]
+    ReadTimedOut {
+        /// The node.
+        node: Endpoint,
+        /// The limit.
+        waited: Duration,
+    },
+}
+
+impl Failure {
+    /// Whether the command may have run.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::Silent { .. })
+    }
+}
+
+/// `30s`, `1.5s`, `500ms`.
+fn seconds(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) {
+        format!("{}ms", duration.as_millis())
+    } else {
+        format!("{}s", (duration.as_millis() as f64 / 100.0).round() / 10.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_says_what_was_waited_for_and_whether_it_ran() {
+        let node = Endpoint::new("10.0.0.1", 7001);
+        let not_run = Failure::NotRun {
+            last: "CLUSTERDOWN Hash slot not served".to_owned(),
+            waited: Duration::from_millis(30_020),
+        };
+        assert_eq!(not_run.to_string(), "CLUSTERDOWN Hash slot not served; waited 30s, not run");
+        let lost = Failure::Lost { node };
+        assert_eq!(
+            lost.to_string(),
+            "INDOUBT the connection to 10.0.0.1:7001 was lost: the command may or may not have run"
+        );
+        assert!(lost.is_in_doubt() && !not_run.is_in_doubt());
+    }
+}

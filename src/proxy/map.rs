@@ -1,0 +1,477 @@
+//! The one map of a process, shared by its workers: read without a lock, changed rarely.
+//!
+//! Two things change it. A MOVED teaches one slot; a reading of the topology replaces the whole.
+//! A reading takes time, so it may be older than a MOVED that was learned meanwhile: what was
+//! learned after a reading began is laid over it. And a reading may be a lie (a node that was cut
+//! off, or has just lost its memory), so a newer claim is never given up for an older one until
+//! every node that can be asked has told the same.
+
+use crate::cluster::{Endpoint, Epoch, NodeId, NodeIndex, Slot, Topology, TopologyNode, View};
+use arc_swap::ArcSwap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The map and what is known beside it.
+#[derive(Debug)]
+pub struct ClusterMap {
+    current: ArcSwap<Topology>,
+    changing: Mutex<Changing>,
+    refresh_wanted: AtomicBool,
+    /// How many slots were being moved, as the last reading saw it.
+    slots_open: AtomicUsize,
+    /// Readings believed.
+    readings: AtomicU64,
+    /// Readings that nobody answered.
+    readings_failed: AtomicU64,
+    on_refresh_wanted: OnceLock<Hook>,
+}
+
+/// What is called when a reading is asked for.
+pub(super) type RefreshHook = Box<dyn Fn() + Send + Sync>;
+
+struct Hook(RefreshHook);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
+}
+
+#[derive(Debug, Default)]
+struct Changing {
+    /// What MOVED taught: the slot's owner and when it was learned.
+    learned: BTreeMap<Slot, (Endpoint, Instant)>,
+    /// The highest config epoch behind each slot's owner.
+    claims: BTreeMap<Slot, Claim>,
+    last_read_began: Option<Instant>,
+    last_believed: Option<Instant>,
+    /// Readings in a row that were not believed, and who gave them.
+    doubted: Vec<Endpoint>,
+    /// The lowest version that a node has told, as its parts.
+    versions: BTreeMap<Endpoint, String>,
+    losses: BTreeMap<Endpoint, u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Claim {
+    id: NodeId,
+    epoch: Epoch,
+}
+
+/// What became of a reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The map says the same already.
+    Unchanged,
+    /// The map is another now: ranges of slots, and who owns them.
+    Changed(Vec<String>),
+    /// It contradicts what is known, from a lower epoch.
+    Doubted,
+}
+
+/// How many nodes may be in the table that no reading has named.
+const UNKNOWN_NODES_MAX: usize = 100;
+
+/// Readings in a row that tell an older story before it is believed.
+const DOUBTS_MAX: usize = 3;
+
+impl Default for ClusterMap {
+    fn default() -> Self {
+        Self {
+            current: ArcSwap::from_pointee(Topology::empty()),
+            changing: Mutex::default(),
+            refresh_wanted: AtomicBool::new(true),
+            slots_open: AtomicUsize::new(0),
+            readings: AtomicU64::new(0),
+            readings_failed: AtomicU64::new(0),
+            on_refresh_wanted: OnceLock::new(),
+        }
+    }
+}
+
+impl ClusterMap {
+    /// The map as it is now. Cheap, but not free: a worker keeps it and compares.
+    pub fn current(&self) -> &ArcSwap<Topology> {
+        &self.current
+    }
+
+    /// Asks for a reading; whoever reads looks here.
+    pub fn want_refresh(&self) {
+        if !self.refresh_wanted.load(Ordering::Relaxed)
+            && !self.refresh_wanted.swap(true, Ordering::Relaxed)
+            && let Some(Hook(hook)) = self.on_refresh_wanted.get()
+        {
+            hook();
+        }
+    }
+
+    /// Has this called when a reading is asked for. Only the first hook counts.
+    pub fn on_refresh_wanted(&self, hook: RefreshHook) {
+        let _ = self.on_refresh_wanted.set(Hook(hook));
+    }
+
+    /// A reading has ended, with an answer or with none.
+    pub fn count_refresh(&self, answered: bool) {
+        if !answered {
+            self.readings_failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Readings that nobody answered.
+    pub fn readings_failed(&self) -> u64 {
+        self.readings_failed.load(Ordering::Relaxed)
+    }
+
+    /// Whether a reading was asked for since the last call.
+    pub fn take_refresh_wanted(&self) -> bool {
+        self.refresh_wanted.load(Ordering::Relaxed)
+            && self.refresh_wanted.swap(false, Ordering::Relaxed)
+    }
+
+    /// A node said that `slot` belongs to `to`. True if that was not known.
+    pub fn learn(&self, slot: Slot, to: &Endpoint, now: Instant) -> bool {
+        let changing = &mut *self.lock();
+        let topology = self.current.load_full();
+        let known = topology.find(to);
+        if known.is_some() && topology.owner(slot) == known {
+            return false;
+        }
+        let changed = match known {
+            Some(node) => topology.set_owner(slot, Some(node)),
+            None => {
+                let strangers = topology.nodes().filter(|(_, node)| node.id.is_none()).count();
+                if strangers >= UNKNOWN_NODES_MAX {
+                    return false;
+                }
+                let mut nodes: Vec<TopologyNode> =
+                    topology.nodes().map(|(_, node)| node.clone()).collect();
+                nodes.push(TopologyNode {
+                    endpoint: to.clone(),
+                    id: None,
+                    primary: true,
+                    config_epoch: Epoch::ZERO,
+                });
+                let next = Topology::new(nodes, topology.generation() + 1);
+                for other in Slot::all() {
+                    next.set_owner(other, topology.owner(other));
+                }
+                next.set_owner(slot, next.find(to));
+                self.current.store(Arc::new(next));
+                true
+            }
+        };
+        changing.learned.insert(slot, (to.clone(), now));
+        changed
+    }
+
+    /// A node at `from` has told its view, in answer to a question asked at `began`.
+    pub fn publish(&self, view: &View, from: &Endpoint, began: Instant, now: Instant) -> Reading {
+        let changing = &mut *self.lock();
+        changing.last_read_began = Some(began);
+        let claims = claims(view);
+        if !changing.believes(&claims, view) {
+            if !changing.doubted.contains(from) {
+                changing.doubted.push(from.clone());
+            }
+            let everyone = {
+                let topology = self.current.load();
+                let mut asked = topology.nodes().filter(|(_, node)| node.primary);
+                asked.all(|(_, node)| changing.doubted.contains(&node.endpoint))
+            };
+            if changing.doubted.len() < DOUBTS_MAX && !everyone {
+                return Reading::Doubted;
+            }
+        }
+        changing.doubted.clear();
+        changing.last_believed = Some(now);
+        changing.claims = claims;
+        changing.learned.retain(|_, (_, at)| *at > began);
+        self.slots_open.store(view.slots_open(), Ordering::Relaxed);
+        self.readings.fetch_add(1, Ordering::Release);
+
+        let old = self.current.load_full();
+        let next = build(view, &changing.learned, old.generation() + 1);
+        let changes = differences(&old, &next);
+        let same_nodes = old.nodes().map(|(_, n)| n).eq(next.nodes().map(|(_, n)| n));
+        if changes.is_empty() && same_nodes {
+            return Reading::Unchanged;
+        }
+        self.current.store(Arc::new(next));
+        Reading::Changed(changes)
+    }
+
+    /// Whether a reading that began after `at` has been made.
+    pub fn was_read_since(&self, at: Instant) -> bool {
+        self.lock().last_read_began.is_some_and(|began| began > at)
+    }
+
+    /// How long ago the map was last confirmed by a node.
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        self.lock().last_believed.map(|at| now.saturating_duration_since(at))
+    }
+
+    /// Slots being moved, as the last reading saw it.
+    pub fn slots_open(&self) -> usize {
+        self.slots_open.load(Ordering::Relaxed)
+    }
+
+    /// Readings believed since the start.
+    pub fn readings(&self) -> u64 {
+        self.readings.load(Ordering::Acquire)
+    }
+
+    /// The highest config epoch known.
+    pub fn epoch(&self) -> Epoch {
+        self.lock().claims.values().map(|claim| claim.epoch).max().unwrap_or_default()
+    }
+
+    /// A node has told its version.
+    pub fn set_version(&self, node: &Endpoint, version: &str) {
+        self.lock().versions.insert(node.clone(), version.to_owned());
+    }
+
+    /// The lowest version that a node has told: what clients may rely on.
+    pub fn lowest_version(&self) -> Option<String> {
+        let parts = |version: &str| -> Vec<u32> {
+            version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+        };
+        self.lock().versions.values().min_by_key(|version| parts(version)).cloned()
+    }
+
+    /// A connection to a node was lost: its cursors mean nothing any more.
+    pub fn count_loss(&self, node: &Endpoint) {
+        *self.lock().losses.entry(node.clone()).or_default() += 1;
+    }
+
+    /// How often connections to a node were lost.
+    pub fn losses(&self, node: &Endpoint) -> u32 {
+        self.lock().losses.get(node).copied().unwrap_or(0)
+    }
+
+    /// Nothing that can panic runs under this lock, so a poisoned one is still whole.
+    fn lock(&self) -> MutexGuard<'_, Changing> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Changing {
+    /// Whether a reading may replace what is known: no slot may fall back to a claim of a lower
+    /// epoch, nor lose its owner to a node that has not heard of that owner's claim.
+    fn believes(&self, claims: &BTreeMap<Slot, Claim>, view: &View) -> bool {
+        self.claims.iter().all(|(slot, known)| match claims.get(slot) {
+            Some(claim) => claim.id == known.id || claim.epoch >= known.epoch,
+            None => view.node(known.id).is_some_and(|node| node.config_epoch >= known.epoch),
+        })
+    }
+}
+
+/// The claim to each slot with the highest epoch.
+fn claims(view: &View) -> BTreeMap<Slot, Claim> {
+    let mut claims = BTreeMap::<Slot, Claim>::new();
+    for node in view.nodes.iter().filter(|node| !node.unusable) {
+        let claim = Claim { id: node.id, epoch: node.config_epoch };
+        for slot in node.slots.iter() {
+            let entry = claims.entry(slot).or_insert(claim);
+            if claim.epoch > entry.epoch {
+                *entry = claim;
+            }
+        }
+    }
+    claims
+}
+
+fn build(view: &View, learned: &BTreeMap<Slot, (Endpoint, Instant)>, generation: u64) -> Topology {
+    let mut nodes: Vec<TopologyNode> = view
+        .nodes
+        .iter()
+        .filter(|node| !node.unusable)
+        .map(|node| TopologyNode {
+            endpoint: node.endpoint.clone(),
+            id: Some(node.id),
+            primary: node.primary,
+            config_epoch: node.config_epoch,
+        })
+        .collect();
+    let known: BTreeSet<Endpoint> = nodes.iter().map(|node| node.endpoint.clone()).collect();
+    let strangers: BTreeSet<&Endpoint> =
+        learned.values().map(|(to, _)| to).filter(|to| !known.contains(*to)).collect();
+    nodes.extend(strangers.into_iter().map(|endpoint| TopologyNode {
+        endpoint: endpoint.clone(),
+        id: None,
+        primary: true,
+        config_epoch: Epoch::ZERO,
+    }));
+    let topology = Topology::new(nodes, generation);
+    let by_id: BTreeMap<NodeId, NodeIndex> =
+        topology.nodes().filter_map(|(index, node)| Some((node.id?, index))).collect();
+    for (slot, claim) in claims(view) {
+        topology.set_owner(slot, by_id.get(&claim.id).copied());
+    }
+    for (slot, (to, _)) in learned {
+        topology.set_owner(*slot, topology.find(to));
+    }
+    topology
+}
+
+/// `slots 0-5460: a:1 -> b:2`, for people.
+fn differences(old: &Topology, new: &Topology) -> Vec<String> {
+    let owner = |map: &Topology, slot| {
+        map.owner(slot).map_or_else(|| "nobody".to_owned(), |n| map.node(n).endpoint.to_string())
+    };
+    let mut changes: Vec<(u16, u16, String, String)> = Vec::new();
+    for slot in Slot::all() {
+        let same = match (old.owner(slot), new.owner(slot)) {
+            (None, None) => true,
+            (Some(a), Some(b)) => old.node(a).endpoint == new.node(b).endpoint,
+            _ => false,
+        };
+        if same {
+            continue;
+        }
+        let (from, to) = (owner(old, slot), owner(new, slot));
+        match changes.last_mut() {
+            Some((_, last, f, t)) if *last + 1 == slot.number() && *f == from && *t == to => {
+                *last += 1;
+            }
+            _ => changes.push((slot.number(), slot.number(), from, to)),
+        }
+    }
+    changes
+        .into_iter()
+        .map(|(first, last, from, to)| format!("slots {first}-{last}: {from} -> {to}"))
+        .collect()
+}
+
+/// Whether the topology names the node of a redirect as the one that it should be sent to: what a
+/// script's redirect needs before it is believed.
+pub(super) fn confirms(topology: &Topology, slot: Slot, to: &Endpoint, asking: bool) -> bool {
+    match topology.find(to) {
+        // ASK names the node that imports the slot: a primary of the cluster, but not the owner.
+        Some(node) if asking => topology.node(node).id.is_some() && topology.node(node).primary,
+        Some(node) => topology.owner(slot) == Some(node),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    fn view(lines: &[(&str, u16, u64, &str)]) -> View {
+        let text: String = lines
+            .iter()
+            .enumerate()
+            .map(|(i, (id, port, epoch, slots))| {
+                let myself = if i == 0 { "myself,master" } else { "master" };
+                format!("{id} 127.0.0.1:{port}@1{port} {myself} - 0 0 {epoch} connected {slots}\n")
+            })
+            .collect();
+        View::parse(&text, "127.0.0.1").expect("valid")
+    }
+
+    fn at(port: u16) -> Endpoint {
+        Endpoint::new("127.0.0.1", port)
+    }
+
+    fn slot(number: u16) -> Slot {
+        Slot::new(number).expect("in range")
+    }
+
+    fn owner(map: &ClusterMap, number: u16) -> Option<u16> {
+        let topology = map.current().load();
+        topology.owner(slot(number)).map(|node| topology.node(node).endpoint.port)
+    }
+
+    struct Clock(Instant);
+
+    impl Clock {
+        fn tick(&mut self) -> Instant {
+            self.0 += Duration::from_millis(1);
+            self.0
+        }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "tests need some start")]
+    fn clock() -> Clock {
+        Clock(Instant::now())
+    }
+
+    #[test]
+    fn a_reading_never_undoes_what_was_learned_after_it_began() {
+        let (map, mut clock) = (ClusterMap::default(), clock());
+        let both = view(&[(A, 7000, 1, "0-99"), (B, 7001, 2, "100-16383")]);
+        map.publish(&both, &at(7000), clock.tick(), clock.tick());
+        let began = clock.tick();
+        assert!(map.learn(slot(5), &at(7001), clock.tick()));
+        assert!(!map.learn(slot(5), &at(7001), clock.tick()), "the same again is nothing new");
+        assert_eq!(map.publish(&both, &at(7000), began, clock.tick()), Reading::Unchanged);
+        assert_eq!(owner(&map, 5), Some(7001));
+        let changed = map.publish(&both, &at(7000), clock.tick(), clock.tick());
+        let text = "slots 5-5: 127.0.0.1:7001 -> 127.0.0.1:7000";
+        assert_eq!(changed, Reading::Changed(vec![text.to_owned()]));
+    }
+
+    #[test]
+    fn a_redirect_to_an_unknown_node_adds_it() {
+        let (map, mut clock) = (ClusterMap::default(), clock());
+        let alone = view(&[(A, 7000, 1, "0-16383")]);
+        map.publish(&alone, &at(7000), clock.tick(), clock.tick());
+        let generation = map.current().load().generation();
+        assert!(map.learn(slot(5), &at(7009), clock.tick()));
+        assert_eq!((owner(&map, 5), owner(&map, 6)), (Some(7009), Some(7000)));
+        assert!(map.current().load().generation() > generation);
+    }
+
+    #[test]
+    fn unknown_nodes_are_limited() {
+        let (map, mut clock) = (ClusterMap::default(), clock());
+        for port in 1..=200 {
+            map.learn(slot(port), &at(port), clock.tick());
+        }
+        assert_eq!(map.current().load().nodes().len(), UNKNOWN_NODES_MAX);
+    }
+
+    #[test]
+    fn an_older_story_is_believed_only_when_everyone_tells_it() {
+        let (map, mut clock) = (ClusterMap::default(), clock());
+        let good = view(&[(A, 7000, 5, "0-99"), (B, 7001, 6, "100-16383")]);
+        map.publish(&good, &at(7000), clock.tick(), clock.tick());
+        // A node that was cut off still thinks that it owns everything, at an old epoch.
+        let stale = view(&[(B, 7001, 2, "0-16383"), (A, 7000, 1, "")]);
+        assert_eq!(map.publish(&stale, &at(7001), clock.tick(), clock.tick()), Reading::Doubted);
+        assert_eq!(map.publish(&stale, &at(7001), clock.tick(), clock.tick()), Reading::Doubted);
+        // One that lost its memory knows nobody.
+        let empty = view(&[(A, 7000, 0, "")]);
+        map.publish(&good, &at(7000), clock.tick(), clock.tick());
+        assert_eq!(map.publish(&empty, &at(7000), clock.tick(), clock.tick()), Reading::Doubted);
+        assert_eq!((owner(&map, 5), owner(&map, 500)), (Some(7000), Some(7001)));
+        // A cluster that was reset and made again tells a new story with one voice.
+        let reset = view(&[(A, 7000, 1, "100-16383"), (B, 7001, 2, "0-99")]);
+        map.publish(&reset, &at(7000), clock.tick(), clock.tick());
+        let told = map.publish(&reset, &at(7001), clock.tick(), clock.tick());
+        assert!(matches!(told, Reading::Changed(_)));
+        assert_eq!((owner(&map, 5), owner(&map, 500)), (Some(7001), Some(7000)));
+    }
+
+    #[test]
+    fn the_highest_epoch_wins_where_two_nodes_claim_a_slot() {
+        let (map, mut clock) = (ClusterMap::default(), clock());
+        let both = view(&[(A, 7000, 1, "0-16383"), (B, 7001, 2, "7")]);
+        map.publish(&both, &at(7000), clock.tick(), clock.tick());
+        assert_eq!((owner(&map, 7), owner(&map, 8)), (Some(7001), Some(7000)));
+    }
+
+    #[test]
+    fn the_lowest_version_counts() {
+        let map = ClusterMap::default();
+        for (port, version) in [(1, "7.2.4"), (2, "7.0.15"), (3, "10.0.0")] {
+            map.set_version(&at(port), version);
+        }
+        assert_eq!(map.lowest_version().as_deref(), Some("7.0.15"));
+    }
+}

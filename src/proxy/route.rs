@@ -1,0 +1,304 @@
+//! Where a request goes, by its row of the command table and its keys: nothing here knows a
+//! command by its name.
+
+use super::cursor::{self, Cursor, Position};
+use super::gather::{Gather, Kind};
+use crate::cluster::{Endpoint, Slot, Topology};
+use crate::command::{
+    BeginSearch, Class, FindKeys, Group, KeySpec, ResponsePolicy, Spec, for_each_key, may_block,
+};
+use crate::resp::Request;
+
+/// Where a request goes as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// To the owner of this slot, which all its keys are in.
+    Keyed(Slot),
+    /// It has no keys: to any primary.
+    Anywhere,
+}
+
+/// Why a request goes nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// Its keys are in several slots.
+    #[error("CROSSSLOT Keys in request don't hash to the same slot")]
+    CrossSlot,
+    /// Its keys cannot be told from its arguments.
+    #[error("ERR wrong number of arguments for '{0}' command")]
+    Arguments(&'static str),
+    /// It changes or shows what belongs to one node, which the client cannot see.
+    #[error("ERR {0} is not available through the proxy")]
+    NotAvailable(String),
+    /// It needs a connection of its own.
+    #[error("ERR {0} is not available through this proxy yet: it needs a connection of its own")]
+    NotYet(String),
+    /// It concerns clients of other workers.
+    #[error("ERR {0} is not available through this proxy yet")]
+    NotYetHere(String),
+    /// A cursor that no SCAN of this proxy gave.
+    #[error("ERR invalid cursor")]
+    Cursor,
+    /// No node is known.
+    #[error("CLUSTERDOWN no node of the cluster is known yet")]
+    NoShards,
+}
+
+/// The refusal of a command that its class alone refuses.
+pub(super) fn refusal(spec: &Spec) -> Refusal {
+    let name = spec.name.replace('|', " ").to_ascii_uppercase();
+    match spec.class {
+        Class::Pinned | Class::Subscription => Refusal::NotYet(name),
+        _ => Refusal::NotAvailable(name),
+    }
+}
+
+/// The slot of a request that goes to one node.
+///
+/// # Errors
+/// [`Refusal::CrossSlot`], and [`Refusal::NotYet`] for one that would block its connection.
+#[inline]
+pub(super) fn slot_of(spec: &'static Spec, request: &Request<'_>) -> Result<Route, Refusal> {
+    // Nearly every request: one key, the first argument.
+    if let [KeySpec { begin: BeginSearch::Index(1), find: FindKeys::Range { last: 0, .. }, .. }] =
+        spec.keys
+    {
+        return match request.get(1) {
+            Some(key) => Ok(Route::Keyed(Slot::of(key))),
+            None => Ok(Route::Anywhere),
+        };
+    }
+    slot_of_several(spec, request)
+}
+
+fn slot_of_several(spec: &'static Spec, request: &Request<'_>) -> Result<Route, Refusal> {
+    if may_block(spec, request) {
+        return Err(Refusal::NotYet(spec.name.to_ascii_uppercase() + " with BLOCK"));
+    }
+    let mut slot = None;
+    let mut crossed = false;
+    let found = for_each_key(spec, request, |key| {
+        let this = Slot::of(request.arg(key.index));
+        crossed |= slot.replace(this).is_some_and(|other| other != this);
+    });
+    match (found, slot) {
+        _ if crossed => Err(Refusal::CrossSlot),
+        (Ok(()), Some(slot)) => Ok(Route::Keyed(slot)),
+        // Without keys any node runs it; and any node says best what is wrong with its arguments.
+        (Ok(()), None) | (Err(_), None) => Ok(Route::Anywhere),
+        (Err(_), Some(slot)) => Ok(Route::Keyed(slot)),
+    }
+}
+
+/// The slot of some shard: the same for the same client as long as the map stays, so that its
+/// requests without keys run in the order in which it sent them.
+pub(super) fn any_shard(topology: &Topology, client: u64) -> Option<Slot> {
+    // Spread by an odd multiplier: clients with neighbouring numbers get distant slots.
+    let start = (client.wrapping_mul(0x9e37_79b9) >> 7) as usize % Slot::COUNT;
+    (0..Slot::COUNT)
+        .map(|offset| Slot::new(((start + offset) % Slot::COUNT) as u16).expect("in range"))
+        .find(|&slot| topology.owner(slot).is_some())
+}
+
+/// The parts of a split request: one per slot.
+///
+/// # Errors
+/// [`Refusal::Arguments`] when its keys cannot be told.
+pub(super) fn split(
+    spec: &'static Spec,
+    request: &Request<'_>,
+    write: bool,
+    bytes_max: usize,
+    keys: &mut Vec<(Slot, u32)>,
+) -> Result<Gather, Refusal> {
+    keys.clear();
+    let found = for_each_key(spec, request, |key| {
+        keys.push((Slot::of(request.arg(key.index)), key.index as u32));
+    });
+    if found.is_err() || keys.is_empty() {
+        return Err(Refusal::Arguments(spec.name));
+    }
+    let kind = match spec.response {
+        ResponsePolicy::AggSum => Kind::SumOfKeys,
+        ResponsePolicy::AllSucceeded => Kind::Pairs,
+        _ => Kind::Values,
+    };
+    if kind == Kind::Pairs && request.len() != 1 + 2 * keys.len() {
+        return Err(Refusal::Arguments(spec.name));
+    }
+    let mut gather = Gather::new(kind, write, bytes_max);
+    gather.split(keys, request.len());
+    Ok(gather)
+}
+
+/// The parts of a fan-out: one per shard.
+///
+/// # Errors
+/// [`Refusal::NoShards`].
+pub(super) fn fan_out(
+    spec: &'static Spec,
+    topology: &Topology,
+    client: u64,
+    bytes_max: usize,
+) -> Result<Gather, Refusal> {
+    let kind = match (spec.response, spec.group) {
+        (ResponsePolicy::None, _) => Kind::Concat,
+        (ResponsePolicy::AggSum, _) => Kind::Sum,
+        (ResponsePolicy::AggLogicalAnd, _) => Kind::LogicalAnd,
+        (ResponsePolicy::AggMin, _) => Kind::Min,
+        (ResponsePolicy::AggMax | ResponsePolicy::AggLogicalOr, _) => Kind::Max,
+        (ResponsePolicy::OneSucceeded, _) => Kind::OneSucceeded,
+        (ResponsePolicy::Special, Group::Generic) => Kind::OneOf { choice: client as usize },
+        (ResponsePolicy::AllSucceeded | ResponsePolicy::Special, _) => Kind::AllSucceeded,
+    };
+    to_every_shard(kind, spec.is_write(), topology, bytes_max)
+}
+
+/// A request to every shard.
+///
+/// # Errors
+/// [`Refusal::NoShards`].
+pub(super) fn to_every_shard(
+    kind: Kind,
+    write: bool,
+    topology: &Topology,
+    bytes_max: usize,
+) -> Result<Gather, Refusal> {
+    let shards = topology.shards();
+    if shards.is_empty() {
+        return Err(Refusal::NoShards);
+    }
+    let mut gather = Gather::new(kind, write, bytes_max);
+    for (slot, _) in shards {
+        gather.add_shard(slot);
+    }
+    Ok(gather)
+}
+
+/// One page of a walk over all shards. `losses` says how often a node's connections were lost.
+///
+/// # Errors
+/// [`Refusal::Cursor`], [`Refusal::NoShards`].
+pub(super) fn scan(
+    request: &Request<'_>,
+    topology: &Topology,
+    losses: impl Fn(&Endpoint) -> u32,
+    bytes_max: usize,
+) -> Result<Gather, Refusal> {
+    let cursor = Cursor::parse(request.arg(1)).ok_or(Refusal::Cursor)?;
+    let shards = topology.shards();
+    let tag = |at: usize| {
+        let endpoint = &topology.node(shards[at].1).endpoint;
+        cursor::tag(endpoint, losses(endpoint))
+    };
+    // The shard that has the slot now: its lowest slot may be another than when the walk got there.
+    let owner = topology.owner(cursor.shard);
+    let at = shards
+        .iter()
+        .position(|(_, node)| Some(*node) == owner)
+        .or_else(|| shards.iter().position(|(slot, _)| *slot >= cursor.shard))
+        .unwrap_or(0);
+    let Some((slot, _)) = shards.get(at) else { return Err(Refusal::NoShards) };
+    let goes_on = *slot == cursor.shard && tag(at) == cursor.tag;
+    let from = if goes_on { cursor.node_cursor } else { 0 };
+    let mut position = Position::new(*slot, tag(at), from);
+    position.set_next(shards.get(at + 1).map(|(slot, _)| (*slot, tag(at + 1))));
+    let mut gather = Gather::new(Kind::Scan(position), false, bytes_max);
+    gather.add_shard(*slot);
+    Ok(gather)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Epoch, TopologyNode};
+    use crate::command::lookup_request;
+    use crate::resp::OwnedRequest;
+
+    fn route(line: &str) -> Result<Route, Refusal> {
+        let args: Vec<&str> = line.split(' ').collect();
+        let request = OwnedRequest::from_args(&args);
+        let request = request.as_request();
+        slot_of(lookup_request(&request).expect("in the table"), &request)
+    }
+
+    #[test]
+    fn a_request_goes_where_its_keys_are() {
+        let slot = |key: &str| Ok(Route::Keyed(Slot::of(key.as_bytes())));
+        for (line, expected) in [
+            ("GET a", slot("a")),
+            ("SET {x}a 1", slot("x")),
+            ("OBJECT ENCODING a", slot("a")),
+            ("RENAME {x}a {x}b", slot("x")),
+            ("RENAME a b", Err(Refusal::CrossSlot)),
+            ("EVAL return 2 {x}a {x}b c", slot("x")),
+            ("EVAL return 2 a b", Err(Refusal::CrossSlot)),
+            ("EVAL return 0", Ok(Route::Anywhere)),
+            ("PUBLISH channel hello", Ok(Route::Anywhere)),
+            ("SPUBLISH channel hello", slot("channel")),
+            ("XREAD COUNT 1 STREAMS {x}a {x}b 0 0", slot("x")),
+            ("SINTERCARD 2 {x}a {x}b", slot("x")),
+            ("BITOP AND {x}d {x}a {x}b", slot("x")),
+            ("ZUNIONSTORE {x}d 2 {x}a {x}b", slot("x")),
+        ] {
+            assert_eq!(route(line), expected, "{line}");
+        }
+        assert!(matches!(route("XREAD BLOCK 0 STREAMS a 0"), Err(Refusal::NotYet(_))));
+    }
+
+    fn topology(owners: &[(u16, u16)]) -> Topology {
+        let node = |port| TopologyNode {
+            endpoint: Endpoint::new("127.0.0.1", port),
+            id: None,
+            primary: true,
+            config_epoch: Epoch::ZERO,
+        };
+        let mut ports: Vec<u16> = owners.iter().map(|(_, port)| *port).collect();
+        ports.dedup();
+        let topology = Topology::new(ports.into_iter().map(node).collect(), 0);
+        for (slot, port) in owners {
+            let owner = topology.find(&Endpoint::new("127.0.0.1", *port));
+            topology.set_owner(Slot::new(*slot).expect("in range"), owner);
+        }
+        topology
+    }
+
+    fn scan_from(cursor: &str, topology: &Topology) -> (u16, u64, Gather) {
+        let request = OwnedRequest::from_args(&["SCAN", cursor]);
+        let mut gather = scan(&request.as_request(), topology, |_| 0, 1000).expect("valid");
+        let position = gather.scan_position().expect("a scan").clone();
+        (position.shard().number(), position.node_cursor(), gather)
+    }
+
+    fn page(mut gather: Gather, reply: &str) -> String {
+        gather.answered(0, reply.as_bytes()).expect("valid");
+        gather.scan_position().expect("a scan").client_cursor().to_string()
+    }
+
+    #[test]
+    fn a_walk_starts_a_shard_again_when_another_node_answers_for_it() {
+        let map = topology(&[(0, 1), (100, 2)]);
+        let (shard, cursor, gather) = scan_from("0", &map);
+        assert_eq!((shard, cursor), (0, 0));
+        let text = page(gather, "*2\r\n$1\r\n5\r\n*0\r\n");
+        assert_eq!(scan_from(&text, &map).1, 5, "the same node goes on");
+        let failed_over = topology(&[(0, 3), (100, 2)]);
+        let (shard, cursor, _) = scan_from(&text, &failed_over);
+        assert_eq!((shard, cursor), (0, 0), "its replica starts again");
+
+        let (_, _, gather) = scan_from(&text, &map);
+        let text = page(gather, "*2\r\n$1\r\n0\r\n*0\r\n");
+        let (shard, cursor, gather) = scan_from(&text, &map);
+        assert_eq!((shard, cursor), (100, 0));
+        assert_eq!(page(gather, "*2\r\n$1\r\n0\r\n*0\r\n"), "0");
+    }
+
+    #[test]
+    fn a_client_without_keys_keeps_its_shard() {
+        let map = topology(&[(7, 1), (100, 2)]);
+        let first = any_shard(&map, 5);
+        assert!(first.is_some());
+        assert_eq!(any_shard(&map, 5), first);
+        assert_eq!(any_shard(&topology(&[]), 5), None);
+    }
+}
