@@ -74,13 +74,12 @@ impl Iterator for Keys {
 pub fn first_key(spec: &Spec, request: &Request<'_>) -> Result<Option<usize>, KeysError> {
     match spec.keys {
         [] => Ok(None),
-        // Nearly every request: a key at a fixed place.
-        [KeySpec { begin: BeginSearch::Index(index), find: FindKeys::Range { .. }, .. }, ..] => {
-            if *index < request.len() {
-                Ok(Some(*index))
-            } else {
-                Err(KeysError)
-            }
+        // Nearly every request: a key at a fixed place, and no other spec that may overrule it.
+        [
+            KeySpec { begin: BeginSearch::Index(index), find: FindKeys::Range { .. }, .. },
+            rest @ ..,
+        ] if !rest.iter().any(|key| key.flags.contains(KeyFlags::INCOMPLETE)) => {
+            Ok((*index < request.len()).then_some(*index))
         }
         _ => Ok(keys(spec, request)?.next().map(|key| key.index)),
     }
@@ -138,6 +137,10 @@ fn by_spec(spec: &KeySpec, request: &Request<'_>) -> Result<Option<KeyRange>, Un
         return Err(Undecided);
     }
     let (first, count, step) = match spec.find {
+        // Keys that may be left out: PFMERGE without sources, SUNSUBSCRIBE from all channels.
+        FindKeys::Range { last: -1, limit: 0, .. } if begin == request.len() => {
+            return Ok(None);
+        }
         FindKeys::Range { last, step, limit } => {
             let left = request.len().checked_sub(begin).ok_or(Undecided)?;
             let span = match (usize::try_from(last), limit) {

@@ -10,6 +10,8 @@ mod lookup;
 mod spec;
 pub mod syntax;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use keys::{KeyAt, Keys, KeysError, exact_flags, first_key, for_each_key, keys, may_block};
 pub use lookup::{UnknownCommand, lookup, lookup_full_name, lookup_request, lookup_subcommand};
