@@ -10,7 +10,7 @@ use crate::cluster::{Epoch, Move, NodeFlags, NodeId, Slot, SlotSet};
 use rand::RngExt;
 use std::net::IpAddr;
 
-/// One change.
+/// One change. Nodes are named as the operator wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// MEET: get to know whoever listens there.
@@ -23,7 +23,7 @@ pub enum Change {
         bus_port: u16,
     },
     /// FORGET: drop a node, and let nobody bring it back for a minute.
-    Forget(NodeId),
+    Forget(String),
     /// ADDSLOTS, ADDSLOTSRANGE: take slots that nobody owns.
     AddSlots(SlotSet),
     /// DELSLOTS, DELSLOTSRANGE: forget who owns slots.
@@ -34,9 +34,9 @@ pub enum Change {
         has_keys: bool,
     },
     /// SETSLOT MIGRATING: begin to give a slot away.
-    Migrating(Slot, NodeId),
+    Migrating(Slot, String),
     /// SETSLOT IMPORTING: begin to take a slot over.
-    Importing(Slot, NodeId),
+    Importing(Slot, String),
     /// SETSLOT STABLE: it stays where it is.
     Stable(Slot),
     /// SETSLOT NODE: it belongs to that node.
@@ -44,7 +44,7 @@ pub enum Change {
         /// The slot.
         slot: Slot,
         /// Its owner to be.
-        node: NodeId,
+        node: String,
         /// Whether there are keys in the slot.
         has_keys: bool,
     },
@@ -62,7 +62,7 @@ pub enum Change {
     /// SAVECONFIG: write nodes.conf.
     SaveConfig,
     /// REPLICATE: become a replica.
-    Replicate(NodeId),
+    Replicate(String),
     /// FAILOVER: take over from our primary.
     Failover,
 }
@@ -83,9 +83,9 @@ pub enum Applied {
 #[allow(missing_docs, reason = "the texts say it")]
 pub enum Refusal {
     #[error("Unknown node {0}")]
-    UnknownNode(NodeId),
+    UnknownNode(String),
     #[error("I don't know about node {0}")]
-    UnknownPeer(NodeId),
+    UnknownPeer(String),
     #[error("I tried hard but I can't forget myself...")]
     ForgetMyself,
     #[error("Can't forget my master!")]
@@ -186,13 +186,19 @@ impl Member {
         self.recheck_state = true;
     }
 
-    fn forget_on_demand(&mut self, now: Now, id: &NodeId) -> Result<(), Refusal> {
-        match self.view.key(id) {
-            None => Err(Refusal::UnknownNode(*id)),
+    /// The node that a name means.
+    fn named(&self, name: &str) -> Option<NodeKey> {
+        NodeId::parse(name.as_bytes()).ok().and_then(|id| self.view.key(&id))
+    }
+
+    fn forget_on_demand(&mut self, now: Now, name: &str) -> Result<(), Refusal> {
+        match self.named(name) {
+            None => Err(Refusal::UnknownNode(name.to_owned())),
             Some(NodeKey::MYSELF) => Err(Refusal::ForgetMyself),
             Some(key) if self.view.myself().primary == Some(key) => Err(Refusal::ForgetMyPrimary),
             Some(key) => {
-                self.forgotten.insert(*id, now.instant + FORGET_FOR);
+                let id = self.view.node(key).id;
+                self.forgotten.insert(id, now.instant + FORGET_FOR);
                 self.forget(key);
                 Ok(())
             }
@@ -227,7 +233,7 @@ impl Member {
         if self.view.myself().is_primary() { Ok(()) } else { Err(Refusal::NotAPrimary) }
     }
 
-    fn open(&mut self, slot: Slot, direction: Move, peer: &NodeId) -> Result<(), Refusal> {
+    fn open(&mut self, slot: Slot, direction: Move, peer: &str) -> Result<(), Refusal> {
         self.require_primary()?;
         let own = self.view.owner(slot) == Some(NodeKey::MYSELF);
         match direction {
@@ -235,7 +241,7 @@ impl Member {
             Move::ImportingFrom if own => return Err(Refusal::AlreadyOwner(slot)),
             Move::MigratingTo | Move::ImportingFrom => {}
         }
-        let key = self.view.key(peer).ok_or(Refusal::UnknownPeer(*peer))?;
+        let key = self.named(peer).ok_or_else(|| Refusal::UnknownPeer(peer.to_owned()))?;
         if key == NodeKey::MYSELF {
             // Redis 7.0 takes it, and then sends clients in a circle; Valkey refuses.
             return Err(Refusal::TargetIsMyself);
@@ -248,9 +254,9 @@ impl Member {
         Ok(())
     }
 
-    fn assign(&mut self, now: Now, slot: Slot, id: &NodeId, has_keys: bool) -> Result<(), Refusal> {
+    fn assign(&mut self, now: Now, slot: Slot, name: &str, has_keys: bool) -> Result<(), Refusal> {
         self.require_primary()?;
-        let key = self.view.key(id).ok_or(Refusal::UnknownNode(*id))?;
+        let key = self.named(name).ok_or_else(|| Refusal::UnknownNode(name.to_owned()))?;
         if !self.view.node(key).is_primary() {
             return Err(Refusal::TargetNotAPrimary);
         }
@@ -310,12 +316,12 @@ impl Member {
         self.changed();
     }
 
-    fn why_not_replicate(&self, id: &NodeId) -> Refusal {
+    fn why_not_replicate(&self, name: &str) -> Refusal {
         let myself = self.view.myself();
-        match self.view.by_id(id) {
-            None => Refusal::UnknownNode(*id),
-            Some(node) if node.id == myself.id => Refusal::ReplicateMyself,
-            Some(node) if !node.is_primary() => Refusal::ReplicateReplica,
+        match self.named(name) {
+            None => Refusal::UnknownNode(name.to_owned()),
+            Some(NodeKey::MYSELF) => Refusal::ReplicateMyself,
+            Some(key) if !self.view.node(key).is_primary() => Refusal::ReplicateReplica,
             Some(_) if myself.slot_count() > 0 => Refusal::ReplicateWithSlots,
             Some(_) => Refusal::NoReplication,
         }

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 /// The node: data, sessions, settings.
 pub struct Core {
-    keyspace: Keyspace,
-    server: Server,
+    pub(super) keyspace: Keyspace,
+    pub(super) server: Server,
     /// When the figures per second were last sampled.
     sampled: Instant,
     /// When idle clients were last looked for.

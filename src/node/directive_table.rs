@@ -63,6 +63,7 @@ pub(super) const TABLE: &[Directive] = &[
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
     ),
     D::bytes("client-query-buffer-limit", 1024 * 1024, "1073741824"),
+    D::text("cluster-allow-from", ""),
     D::flag("cluster-allow-pubsubshard-when-down", "yes"),
     D::flag("cluster-allow-reads-when-down", "no"),
     D::flag("cluster-allow-replica-migration", "yes"),

@@ -91,6 +91,11 @@ impl Ctx<'_> {
         if self.session.transaction.is_some() && spec.flags.contains(Flags::NO_MULTI) {
             return Err(refuse(CommandError::line("ERR Command not allowed inside a transaction")));
         }
+        if self.server.cluster.is_some()
+            && let Err(error) = self.check_ownership(spec, request)
+        {
+            return Err(refuse(error));
+        }
         if self.server.pause.is_some() && self.is_paused(spec) {
             return Ok(Checked::Paused);
         }

@@ -10,6 +10,7 @@
 mod args;
 mod call;
 mod clients;
+mod cluster;
 mod commands;
 mod core;
 mod directive_table;
@@ -22,6 +23,7 @@ pub mod io;
 mod latency;
 mod latency_events;
 mod output;
+mod ownership;
 mod rewrite;
 mod server;
 mod session;

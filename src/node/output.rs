@@ -7,6 +7,9 @@ use super::session::ClientId;
 pub enum Output {
     /// Something has happened to this client: look after it again.
     Wake(ClientId),
+    /// The cluster bus has something to do, and it is to be done before any reply leaves: see
+    /// [`Mesh::pump`](super::io::Mesh::pump).
+    Bus,
     /// Parameters have changed: `hz`, `loglevel` and the like may be others.
     Reconfigured,
     /// SHUTDOWN was called: end in an orderly way.

@@ -10,6 +10,7 @@ use super::settings::Settings;
 use super::slowlog::SlowLog;
 use super::stats::{CallStats, Rates, Stats};
 use super::watch::WatchTable;
+use crate::bus::Member;
 use crate::clock::Now;
 use crate::command;
 use crate::resp::Limits;
@@ -61,6 +62,8 @@ pub(super) struct Server {
     pub(super) memory_at_start: u64,
     /// When an HTTP header was last logged.
     pub(super) attack_logged: Option<Instant>,
+    /// The node's part in its cluster, if it is a node of one.
+    pub(super) cluster: Option<Member>,
     /// What the shell has to do.
     pub(super) outputs: VecDeque<Output>,
 }
@@ -108,6 +111,7 @@ impl Server {
             memory_peak: 0,
             memory_at_start,
             attack_logged: None,
+            cluster: None,
             outputs: VecDeque::new(),
         }
     }
@@ -121,6 +125,7 @@ impl Server {
         self.settings = Settings::read(&self.directives);
         self.limits = limits(&self.settings);
         self.slowlog.trim(self.settings.slowlog_entries_max);
+        self.configure_bus();
         self.outputs.push_back(Output::Reconfigured);
         Ok(())
     }

@@ -89,6 +89,7 @@ impl Settings {
         "active-expire-effort",
         "bind",
         "client-query-buffer-limit",
+        "cluster-allow-from",
         "cluster-allow-pubsubshard-when-down",
         "cluster-allow-reads-when-down",
         "cluster-allow-replica-migration",

@@ -1,6 +1,7 @@
 //! What the commands do: a file per group, as in the command table, each with its own list.
 
 mod clients;
+mod cluster;
 mod config;
 mod connection;
 mod server;
@@ -16,6 +17,7 @@ use crate::resp::Request;
 /// Every command that the node runs.
 const GROUPS: &[Handlers] = &[
     clients::HANDLERS,
+    cluster::HANDLERS,
     config::HANDLERS,
     connection::HANDLERS,
     server::HANDLERS,

@@ -1,11 +1,14 @@
 //! The one thread that owns [`Core`]: its tasks call into it directly, one at a time. It is
 //! borrowed within a poll only, never across an `await`, so there is nothing to lock.
 
+use super::bus::{Mesh, Owner};
+use crate::bus::{Broadcast, Member};
+use crate::cluster::SlotSet;
 use crate::net::Shutdown;
 use crate::node::{ClientId, Core, Output};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -20,6 +23,8 @@ pub(super) struct Engine {
     core: RefCell<Core>,
     notices: RefCell<BTreeMap<ClientId, Rc<Notice>>>,
     buffers: RefCell<Buffers>,
+    /// The cluster bus, once it runs.
+    mesh: OnceCell<Rc<Mesh<Weak<Engine>>>>,
     /// Told to stop, by a signal or SHUTDOWN.
     pub(super) stop: Shutdown,
 }
@@ -66,6 +71,7 @@ impl Engine {
             core: RefCell::new(core),
             notices: RefCell::default(),
             buffers: RefCell::new(Buffers { input, output: Vec::new() }),
+            mesh: OnceCell::new(),
             stop,
         }
     }
@@ -74,6 +80,7 @@ impl Engine {
     pub(super) fn with_core<R>(&self, call: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.core.borrow_mut();
         let outcome = call(&mut core);
+        let mut bus = false;
         while let Some(output) = core.poll_output() {
             match output {
                 Output::Wake(id) => {
@@ -81,11 +88,23 @@ impl Engine {
                         notice.raise();
                     }
                 }
+                Output::Bus => bus = true,
                 Output::Reconfigured => super::log::set_level(&core.parameter("loglevel")),
                 Output::Shutdown => self.stop.request(),
             }
         }
+        drop(core);
+        // Before the replies of this turn leave: what they promise is saved by then.
+        if bus && let Some(mesh) = self.mesh.get() {
+            mesh.pump();
+        }
         outcome
+    }
+
+    /// Lets the commands of clients reach the bus from here on.
+    pub(super) fn connect_bus(&self, mesh: Rc<Mesh<Weak<Engine>>>) {
+        let connected = self.mesh.set(mesh);
+        assert!(connected.is_ok(), "a node has one bus");
     }
 
     /// The shared buffers, for the length of one poll.
@@ -123,5 +142,25 @@ impl Engine {
         if tokio::time::timeout(linger, ended).await.is_err() {
             tracing::debug!("clients that did not read their replies are cut off");
         }
+    }
+}
+
+/// The bus belongs to the engine, and must not keep it alive.
+impl Owner for Weak<Engine> {
+    fn with_member<R>(&self, use_it: impl FnOnce(&mut Member) -> R) -> R {
+        let engine = self.upgrade().expect("the engine outlives the tasks of its thread");
+        let mut core = engine.core.borrow_mut();
+        use_it(core.member().expect("the bus runs on nodes of clusters only"))
+    }
+
+    fn slots_lost(&self, slots: &SlotSet) {
+        if let Some(engine) = self.upgrade() {
+            engine.with_core(|core| core.drop_slots(slots));
+        }
+    }
+
+    /// Nobody can subscribe yet, so there is nobody to tell.
+    fn deliver(&self, broadcast: Broadcast) {
+        tracing::trace!(?broadcast, "a message for subscribers");
     }
 }

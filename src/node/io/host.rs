@@ -97,6 +97,13 @@ fn cpu_times() -> (Duration, Duration, Duration, Duration) {
     (time(14), time(15), time(16), time(17))
 }
 
+/// Random bits to draw a node's name from.
+pub(super) fn seed_bytes() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Random bits for what must differ from node to node.
 pub(super) fn seed() -> io::Result<u64> {
     let mut bytes = [0; 8];

@@ -1,10 +1,15 @@
 //! The node's shell: sockets, signals, files and the clock around [`Core`](super::Core).
 
+mod bus;
 mod client;
 mod engine;
 mod host;
 mod listen;
 mod log;
+mod persist;
+
+pub use bus::{Mesh, Owner};
+pub use persist::{NodesConf, OpenError};
 
 use super::{Core, CoreOptions};
 use crate::clock::Now;
@@ -34,6 +39,9 @@ pub enum NodeError {
         #[source]
         source: std::io::Error,
     },
+    /// Its nodes.conf cannot be used.
+    #[error(transparent)]
+    NodesConf(#[from] OpenError),
     /// A file or a facility that it needs.
     #[error("{what}: {source}")]
     Io {
@@ -87,20 +95,32 @@ pub fn run(config: NodeConfig) -> Result<ExitCode, NodeError> {
     local.block_on(&runtime, serve(core))
 }
 
-async fn serve(core: Core) -> Result<ExitCode, NodeError> {
+async fn serve(mut core: Core) -> Result<ExitCode, NodeError> {
     let pid = std::process::id();
     tracing::info!("Keyway {} is starting, PID: {pid}", env!("CARGO_PKG_VERSION"));
     for name in core.parameters_without_effect() {
         tracing::warn!("{name} is set, but this node does not act on it");
     }
     let port = core.parameter("port").parse().expect("ports are checked when they are set");
+    let nodes_conf = match core.bus_port() {
+        None => None,
+        Some(bus_port) => Some((open_nodes_conf(&mut core)?, bus_port)),
+    };
     let stop = Shutdown::on_signals().map_err(NodeError::io("listening for signals"))?;
-    let listeners = listen::bind(&core.parameter("bind"), port, &core.parameter("tcp-backlog"))
-        .map_err(|source| {
-            tracing::error!("Could not create server TCP listening socket: {source}");
-            tracing::error!("Failed listening on port {port} (TCP), aborting.");
-            NodeError::Listen { port, source }
-        })?;
+    let listen_on = |port: u16| {
+        listen::bind(&core.parameter("bind"), port, &core.parameter("tcp-backlog")).map_err(
+            |source| {
+                tracing::error!("Could not create server TCP listening socket: {source}");
+                tracing::error!("Failed listening on port {port} (TCP), aborting.");
+                NodeError::Listen { port, source }
+            },
+        )
+    };
+    let listeners = listen_on(port)?;
+    let bus_listeners = match &nodes_conf {
+        None => Vec::new(),
+        Some((_, bus_port)) => listen_on(*bus_port)?,
+    };
     let pidfile = core.parameter("pidfile");
     if !pidfile.is_empty() {
         std::fs::write(&pidfile, format!("{pid}\n"))
@@ -114,16 +134,53 @@ async fn serve(core: Core) -> Result<ExitCode, NodeError> {
         tokio::task::spawn_local(listen::accept(listener, engine.clone()));
     }
     tokio::task::spawn_local(tick(engine.clone()));
+    let mesh = nodes_conf.map(|(conf, _)| Mesh::new(Rc::downgrade(&engine), conf));
+    if let Some(mesh) = &mesh {
+        engine.connect_bus(Rc::clone(mesh));
+    }
+    let bus = async {
+        match &mesh {
+            Some(mesh) => Rc::clone(mesh).run(bus_listeners).await,
+            None => std::future::pending().await,
+        }
+    };
     tracing::info!("Ready to accept connections");
 
-    stop.requested().await;
+    tokio::select! {
+        () = stop.requested() => {}
+        // Nobody may hear of what a restart would undo: the node ends.
+        failed = bus => return failed.map(|()| ExitCode::SUCCESS).map_err(
+            NodeError::io("Fatal: can't update cluster config file."),
+        ),
+    }
     tracing::info!("User requested shutdown...");
     engine.finish(LINGER).await;
+    if let Some(mesh) = &mesh {
+        mesh.save().map_err(NodeError::io("Fatal: can't update cluster config file."))?;
+    }
     if !pidfile.is_empty() {
         remove_pidfile(Path::new(&pidfile));
     }
     tracing::info!("Keyway is now ready to exit, bye bye...");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the node what its nodes.conf says that it is.
+fn open_nodes_conf(core: &mut Core) -> Result<NodesConf, NodeError> {
+    let name = core.parameter("cluster-config-file");
+    let (conf, saved) = NodesConf::open(Path::new(&name)).inspect_err(|error| {
+        tracing::error!("{error}");
+    })?;
+    let seed = host::seed_bytes().map_err(NodeError::io("reading random bytes"))?;
+    core.join_cluster(Now::read(), saved.as_ref(), seed);
+    match saved {
+        Some(saved) => tracing::info!("Node configuration loaded, I'm {}", saved.myself().id),
+        None => {
+            let id = core.member().map(|member| member.view().myself().id);
+            tracing::info!("No cluster configuration found, I'm {}", id.expect("it has joined"));
+        }
+    }
+    Ok(conf)
 }
 
 fn remove_pidfile(path: &Path) {

@@ -1,0 +1,182 @@
+//! The node as a member of its cluster: what the rest of the node asks of the bus, and what the
+//! bus is told of the settings and the data.
+
+use super::call::Ctx;
+use super::core::Core;
+use super::directives::Directives;
+use super::error::CommandError;
+use super::output::Output;
+use super::ownership::{self, Access};
+use super::server::Server;
+use crate::bus::{Applied, BUS_PORT_OFFSET, Change, IpRange, Member, Options};
+use crate::clock::Now;
+use crate::cluster::describe::EndpointKind;
+use crate::cluster::{Durable, SlotSet, is_hostname};
+use crate::command::{self, Flags, Spec};
+use crate::resp::Request;
+use std::time::Duration;
+
+const DISABLED: CommandError = CommandError::line("ERR This instance has cluster support disabled");
+
+impl Core {
+    /// Makes the node a member of a cluster: with what its nodes.conf holds, or as a fresh one.
+    /// `seed` must differ from node to node, as the node's name is drawn from it.
+    pub fn join_cluster(&mut self, now: Now, saved: Option<&Durable>, seed: [u8; 32]) {
+        let options = options(&self.server.directives);
+        self.server.cluster = Some(Member::new(options, saved, seed, now));
+        self.server.outputs.push_back(Output::Bus);
+    }
+
+    /// The port for other nodes, if this is a node of a cluster.
+    pub fn bus_port(&self) -> Option<u16> {
+        let directives = &self.server.directives;
+        self.server.settings.cluster_enabled.then(|| bus_port(directives))
+    }
+
+    /// The node's part in its cluster, if it has one: for the shell of the bus.
+    pub fn member(&mut self) -> Option<&mut Member> {
+        self.server.cluster.as_mut()
+    }
+
+    /// Slots went to another node: their keys are not this node's any more.
+    pub fn drop_slots(&mut self, slots: &SlotSet) {
+        let dropped: usize = slots.iter().map(|slot| self.keyspace.drop_slot(slot)).sum();
+        if dropped > 0 {
+            tracing::warn!(%slots, keys = dropped, "dropped the keys of slots that were lost");
+        }
+    }
+}
+
+impl Server {
+    /// The node's part in its cluster.
+    ///
+    /// # Errors
+    /// It has none.
+    pub(super) fn member(&mut self) -> Result<&mut Member, CommandError> {
+        self.cluster.as_mut().ok_or(DISABLED)
+    }
+
+    /// Changes the cluster, and has it saved before the client is answered.
+    pub(super) fn change_cluster(
+        &mut self,
+        now: Now,
+        change: Change,
+    ) -> Result<Applied, CommandError> {
+        let applied = self.member()?.apply(now, change);
+        self.outputs.push_back(Output::Bus);
+        applied.map_err(CommandError::err)
+    }
+
+    /// Tells the bus of settings that have changed.
+    pub(super) fn configure_bus(&mut self) {
+        if let Some(member) = &mut self.cluster {
+            member.set_options(options(&self.directives));
+            self.outputs.push_back(Output::Bus);
+        }
+    }
+}
+
+impl Ctx<'_> {
+    /// Whether this node serves the keys of a request.
+    ///
+    /// # Errors
+    /// The redirect, or the refusal.
+    #[inline]
+    pub(super) fn check_ownership(
+        &mut self,
+        spec: &'static Spec,
+        request: &Request<'_>,
+    ) -> Result<(), CommandError> {
+        if spec.name == "exec" {
+            return self.check_transaction_ownership();
+        }
+        let server = &mut *self.server;
+        let Some(member) = &server.cluster else { return Ok(()) };
+        if spec.keys.is_empty() {
+            return Ok(());
+        }
+        // Keys that cannot be told: whoever runs the command refuses it with a text of its own.
+        let Ok(keys) = command::keys(spec, request) else { return Ok(()) };
+        let access = Access {
+            writes: spec.flags.contains(Flags::WRITE),
+            asking: self.session.asking || spec.flags.contains(Flags::ASKING),
+        };
+        let mut db = self.keyspace.db(0, self.now.unix_ms);
+        let keys = keys.map(|key| request.arg(key.index));
+        ownership::check(member, access, keys, |key| db.contains(key))
+    }
+
+    /// EXEC: all keys of a transaction are in one slot, and that is still served here.
+    #[cold]
+    fn check_transaction_ownership(&mut self) -> Result<(), CommandError> {
+        let server = &mut *self.server;
+        let (Some(member), Some(transaction)) = (&server.cluster, &self.session.transaction) else {
+            return Ok(());
+        };
+        let requests = transaction.queue().iter();
+        let requests: Vec<_> =
+            requests.map(|queued| (queued.spec, queued.request.as_request())).collect();
+        let mut all: Vec<&[u8]> = Vec::new();
+        for (spec, request) in &requests {
+            let keys = command::keys(spec, request).into_iter().flatten();
+            all.extend(keys.map(|key| request.arg(key.index)));
+        }
+        let access = Access {
+            writes: transaction.flags().contains(Flags::WRITE),
+            asking: self.session.asking,
+        };
+        let mut db = self.keyspace.db(0, self.now.unix_ms);
+        let checked = ownership::check(member, access, all.into_iter(), |key| db.contains(key));
+        if checked.is_err() {
+            // A transaction that belongs elsewhere ends here, as in Redis.
+            self.end_transaction();
+            self.unwatch();
+        }
+        checked
+    }
+}
+
+/// The port that nodes connect to.
+fn bus_port(directives: &Directives) -> u16 {
+    let port = |name: &str| u16::try_from(directives.number(name)).unwrap_or_default();
+    match port("cluster-port") {
+        0 => port("port").saturating_add(BUS_PORT_OFFSET),
+        bus => bus,
+    }
+}
+
+/// The member's settings, as the directives have them.
+fn options(directives: &Directives) -> Options {
+    let port = |name: &str| u16::try_from(directives.number(name)).ok().filter(|port| *port != 0);
+    let listen = port("port").unwrap_or_default();
+    let bus = bus_port(directives);
+    let announced = directives.text("cluster-announce-ip");
+    let announce_ip = announced.parse().ok();
+    if announce_ip.is_none() && !announced.is_empty() {
+        tracing::warn!(announced, "cluster-announce-ip is no address: it is not announced");
+    }
+    let hostname = directives.text("cluster-announce-hostname");
+    let ranges = directives.text("cluster-allow-from").split_ascii_whitespace();
+    let allow_from = ranges.filter_map(|range| {
+        let parsed = range.parse::<IpRange>();
+        if let Err(error) = &parsed {
+            tracing::warn!(%error, "cluster-allow-from: ignored");
+        }
+        parsed.ok()
+    });
+    Options {
+        port: port("cluster-announce-port").unwrap_or(listen),
+        bus_port: port("cluster-announce-bus-port").unwrap_or(bus),
+        announce_ip,
+        announce_hostname: is_hostname(hostname).then(|| hostname.to_owned()),
+        node_timeout: Duration::from_millis(directives.number("cluster-node-timeout") as u64),
+        require_full_coverage: directives.is("cluster-require-full-coverage"),
+        allow_reads_when_down: directives.is("cluster-allow-reads-when-down"),
+        preferred_endpoint: match directives.text("cluster-preferred-endpoint-type") {
+            "hostname" => EndpointKind::Hostname,
+            "unknown-endpoint" => EndpointKind::Unknown,
+            _ => EndpointKind::Ip,
+        },
+        allow_from: allow_from.collect(),
+    }
+}
