@@ -8,6 +8,7 @@
 //! It returns values, not replies, and knows nothing of commands.
 
 mod database;
+mod digest;
 mod entry;
 mod expire;
 mod garbage;

@@ -38,7 +38,8 @@ impl UsagePolicy {
         let counter = self.frequency(usage, now_ms);
         let above = counter.saturating_sub(FREQUENCY_NEW);
         // One in `above * log_factor + 1`.
-        let wins = u64::from(random()) * (u64::from(above) * u64::from(log_factor) + 1) >> 32 == 0;
+        let odds = u64::from(above) * u64::from(log_factor) + 1;
+        let wins = (u64::from(random()) * odds) >> 32 == 0;
         minutes(now_ms) << 8 | if wins && counter < 255 { counter + 1 } else { counter }
     }
 
