@@ -32,7 +32,7 @@ pub(super) struct Ctx<'a> {
     pub(super) clock: Duration,
 }
 
-impl Ctx<'_> {
+impl<'a> Ctx<'a> {
     /// Tells everyone whom it concerns that the value or the expiry of `key` in this client's
     /// database has changed, or that the key has gone. Called once per change, after it.
     #[inline]
@@ -44,6 +44,12 @@ impl Ctx<'_> {
     /// Whether a key is there and not past its expiry. Does not count as a use of it.
     pub(super) fn exists(&mut self, db: usize, key: &[u8]) -> bool {
         self.keyspace.db(db, self.now.unix_ms).contains(key)
+    }
+
+    /// The database that the client has selected, and where the reply goes.
+    #[inline]
+    pub(super) fn data(&mut self) -> (Db<'_>, &mut Encoder<'a>) {
+        (self.keyspace.db(self.session.db, self.now.unix_ms), &mut self.out)
     }
 
     /// The database that the client has selected.

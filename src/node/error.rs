@@ -2,6 +2,7 @@
 //! words. [`crate::node`] writes it as the reply and counts it under its first word.
 
 use crate::cluster::{Endpoint, Slot};
+use crate::store::WrongType;
 use std::borrow::Cow;
 
 /// The error reply of a command. Its `Display` is the whole line, code first, without the `-`.
@@ -86,6 +87,12 @@ pub enum CommandError {
     /// Any other line, its code first.
     #[error("{0}")]
     Other(Cow<'static, str>),
+}
+
+impl From<WrongType> for CommandError {
+    fn from(_: WrongType) -> Self {
+        Self::WrongType
+    }
 }
 
 impl CommandError {

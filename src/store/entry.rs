@@ -246,6 +246,14 @@ impl Entry {
         self.set_embedded(bytes, false)
     }
 
+    /// Puts a string in place of the value that stays text even where it is a number.
+    pub fn set_text(&mut self, bytes: &[u8]) -> Option<Box<Value>> {
+        if bytes.len() > EMBEDDED_MAX {
+            return self.set_object(Value::String(bytes.into()));
+        }
+        self.set_embedded(bytes, false)
+    }
+
     /// Puts a string in place of the value that OBJECT ENCODING calls raw, number or not.
     pub fn set_raw(&mut self, bytes: &[u8]) -> Option<Box<Value>> {
         if bytes.len() > EMBEDDED_MAX {

@@ -483,6 +483,17 @@ impl<'a> Db<'a> {
         Some(self.database.at(place))
     }
 
+    /// The entry of a key that a command asks about without using its value (TTL, TYPE, EXISTS):
+    /// counted as a hit or a miss.
+    pub fn peek_counted(&mut self, key: &[u8]) -> Option<&'_ Entry> {
+        let Some(place) = self.find(key) else {
+            self.shared.stats.misses += 1;
+            return None;
+        };
+        self.shared.stats.hits += 1;
+        Some(self.database.at(place))
+    }
+
     /// Whether the key is there.
     pub fn contains(&mut self, key: &[u8]) -> bool {
         self.find(key).is_some()
@@ -518,6 +529,18 @@ impl<'a> Db<'a> {
                 self.touch(place);
             }
             None => self.add(Entry::string(key, bytes, expiry.time())),
+        }
+    }
+
+    /// Sets a string that stays text even where it is a number (what INCRBYFLOAT leaves behind);
+    /// the key's expiry stays.
+    pub fn set_text(&mut self, key: &[u8], bytes: &[u8]) {
+        if !self.contains(key) {
+            self.add(Entry::string(key, b"", None));
+        }
+        if let Some(entry) = self.write(key) {
+            let old = entry.set_text(bytes);
+            self.shared.discard_value(old);
         }
     }
 
@@ -635,6 +658,12 @@ impl<'a> Db<'a> {
             self.shared.discard(old);
         }
         self.database.insert_new(entry);
+    }
+
+    /// Adds a copy of an entry, in place of the one with its key: it has not been used yet.
+    pub fn insert_copy(&mut self, mut entry: Entry) {
+        entry.set_usage(self.shared.usage.fresh(self.now_ms));
+        self.insert(entry);
     }
 
     /// Takes a living key out, with its value, expiry and use.

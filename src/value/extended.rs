@@ -143,6 +143,9 @@ impl std::fmt::Display for Extended {
         if self.infinite {
             return f.write_str(if self.negative { "-inf" } else { "inf" });
         }
+        if self.mantissa == 0 {
+            return f.write_str("0");
+        }
         let sign = if self.negative { "-" } else { "" };
         if self.exponent >= 0 {
             let whole = Decimal::from(self.mantissa).shifted_left(self.exponent as u32);

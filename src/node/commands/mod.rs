@@ -4,7 +4,14 @@ mod clients;
 mod cluster;
 mod config;
 mod connection;
+mod expiry;
+mod hashes;
+mod keys;
+mod lcs;
+mod scan;
 mod server;
+mod set_options;
+mod strings;
 mod transactions;
 
 pub(super) use connection::REDIS_VERSION;
@@ -20,7 +27,13 @@ const GROUPS: &[Handlers] = &[
     cluster::HANDLERS,
     config::HANDLERS,
     connection::HANDLERS,
+    expiry::HANDLERS,
+    hashes::HANDLERS,
+    keys::HANDLERS,
+    lcs::HANDLERS,
+    scan::HANDLERS,
     server::HANDLERS,
+    strings::HANDLERS,
     transactions::HANDLERS,
 ];
 
