@@ -55,7 +55,7 @@ fn flags_arity_and_keys_agree() {
                         index >= 1 && (index < least || may_miss),
                         "{name}: its first key may be missing"
                     );
-                    assert!(step >= 1 && (last >= 0 || -last < least as i32), "{name}");
+                    assert!(step >= 1 && (last >= 0 || -last <= least as i32), "{name}");
                 }
                 (BeginSearch::Index(index), FindKeys::KeyNum { count_at, .. }) => {
                     assert!(index + count_at < least, "{name}: its number of keys may be missing");
