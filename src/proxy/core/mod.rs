@@ -13,6 +13,8 @@ mod housekeeping;
 mod replies;
 mod requests;
 mod retries;
+#[cfg(test)]
+mod tests;
 
 pub use housekeeping::TICK;
 

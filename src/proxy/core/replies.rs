@@ -88,6 +88,7 @@ impl Core {
     pub(super) fn after_delivery(&mut self, id: SessionId, released: Option<u64>, unsettled: bool) {
         self.metrics.inflight.sub(1);
         let session = &mut self.sessions[id.index()];
+        let was_held_back = session.is_held_back();
         if unsettled {
             session.unsettled -= 1;
         }
@@ -104,7 +105,7 @@ impl Core {
                 session.overflow();
             }
         }
-        if session.is_held_back() && !std::mem::replace(&mut session.listed_to_advance, true) {
+        if was_held_back && !std::mem::replace(&mut session.listed_to_advance, true) {
             self.ready.push(id);
         }
     }

@@ -18,6 +18,7 @@ use crate::proxy::pipeline::{Entry, Retry, State};
 use crate::proxy::retry::{self, AfterLoss, Loss, Progress};
 use crate::resp::{Encoder, RequestDecoder};
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// Waits between tries of a request that a node would not run.
@@ -35,9 +36,10 @@ impl Core {
     pub(super) fn later(&mut self, id: SessionId, seq: u64, part: u32, last: &str, now: Instant) {
         let ride_out = self.options.ride_out;
         let Some(retry) = self.not_run(id, seq, part) else { return };
-        retry.since.get_or_insert(now);
+        let since = *retry.since.get_or_insert(now);
         last.clone_into(&mut retry.last);
-        let due = now + AGAIN.wait(retry.failures);
+        // The last try is when its time is over, and no later.
+        let due = (now + AGAIN.wait(retry.failures)).min((since + ride_out).max(now));
         retry.failures += 1;
         retry.due = Some(due);
         if ride_out.is_zero() && retry.confirm_after.is_none() {
@@ -96,44 +98,42 @@ impl Core {
     /// Sends what of a session's waiting requests may go now.
     pub(super) fn retry(&mut self, id: SessionId, now: Instant) {
         let session = &mut self.sessions[id.index()];
-        // A slot is taken by the oldest request on it that is not answered.
-        let mut taken: Vec<Slot> = Vec::new();
+        // A slot is taken while anything on it is in flight, then by the oldest that waits.
+        let mut taken: BTreeSet<Slot> = BTreeSet::new();
+        let mut waiting: Vec<(Slot, Option<Instant>, u64, u32)> = Vec::new();
+        for (seq, entry) in session.pipeline.iter_mut() {
+            match (entry.state, entry.slot, &entry.work) {
+                (State::InFlight, Some(slot), _) => _ = taken.insert(slot),
+                (State::Waiting, Some(slot), work) => {
+                    let due = work.as_ref().and_then(|work| work.retry.due);
+                    waiting.push((slot, due, seq, Expect::WHOLE));
+                }
+                (State::Gathering, _, Some(work)) => {
+                    let parts = work.gather.iter().flat_map(|gather| gather.parts.iter());
+                    for (number, part) in parts.enumerate() {
+                        match part.state {
+                            PartState::InFlight => _ = taken.insert(part.slot),
+                            PartState::Waiting => {
+                                waiting.push((part.slot, part.retry.due, seq, number as u32));
+                            }
+                            PartState::Done => {}
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
         let mut tries: Vec<(u64, u32)> = Vec::new();
         let mut next_due: Option<Instant> = None;
-        let mut consider = |slot: Slot, waits: bool, retry: Option<&Retry>, seq, part| {
-            if taken.contains(&slot) {
-                return;
+        for (slot, due, seq, part) in waiting {
+            if !taken.insert(slot) {
+                continue;
             }
-            taken.push(slot);
-            if !waits {
-                return;
-            }
-            match retry.and_then(|retry| retry.due) {
+            match due {
                 Some(due) if due > now => {
                     next_due = Some(next_due.map_or(due, |next| next.min(due)));
                 }
                 _ => tries.push((seq, part)),
-            }
-        };
-        for (seq, entry) in session.pipeline.iter_mut() {
-            match entry.state {
-                State::InFlight | State::Waiting => {
-                    let Some(slot) = entry.slot else { continue };
-                    let retry = entry.work.as_ref().map(|work| &work.retry);
-                    consider(slot, entry.state == State::Waiting, retry, seq, Expect::WHOLE);
-                }
-                State::Gathering => {
-                    let gather = entry.work.as_ref().and_then(|work| work.gather.as_ref());
-                    for (number, part) in
-                        gather.into_iter().flat_map(|g| g.parts.iter().enumerate())
-                    {
-                        if part.state != PartState::Done {
-                            let waits = part.state == PartState::Waiting;
-                            consider(part.slot, waits, Some(&part.retry), seq, number as u32);
-                        }
-                    }
-                }
-                State::Held { .. } | State::HeldApart => {}
             }
         }
         if let Some(due) = next_due {
@@ -151,7 +151,7 @@ impl Core {
         let keyed = entry.keyed;
         let Some((slot, retry)) = waiting(entry, part) else { return };
         let since = retry.since.unwrap_or(now);
-        if now.saturating_duration_since(since) > self.options.ride_out
+        if now.saturating_duration_since(since) >= self.options.ride_out
             && !self.options.ride_out.is_zero()
         {
             return self.give_up(id, seq, part, now);
