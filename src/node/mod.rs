@@ -34,6 +34,7 @@ mod transaction;
 mod watch;
 
 pub use self::core::{Core, CoreOptions, Progress, Refusal};
+pub use commands::runs;
 pub use error::CommandError;
 pub use host::{Host, ProcessFigures};
 pub use output::Output;

@@ -580,3 +580,15 @@ fn command_lists_what_redis_lists() {
         assert_eq!(comparable(ours(&command, has)), comparable(client.call(&command)), "{line}");
     }
 }
+
+/// `KEYWAY_REWRITE=1` writes the page instead.
+#[test]
+fn the_page_of_commands_is_the_tables() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/commands.md");
+    let page = keyway::command::docs::markdown(keyway::node::runs);
+    if std::env::var_os("KEYWAY_REWRITE").is_some_and(|value| value == "1") {
+        std::fs::write(path, &page).expect("docs/commands.md can be written");
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(written == page, "docs/commands.md is not the table's: run with KEYWAY_REWRITE=1");
+}

@@ -47,6 +47,12 @@ pub(super) fn handlers() -> Box<[Option<Handler>]> {
     handlers.into()
 }
 
+/// Whether the node runs this command; a container, if it runs any of its subcommands.
+pub fn runs(spec: &Spec) -> bool {
+    let named = |name: &str| GROUPS.iter().copied().flatten().any(|(known, _)| *known == name);
+    named(spec.name) || spec.subcommands().iter().any(|sub| named(sub.name))
+}
+
 /// HELP of any container: what the table says of the subcommands that the node runs.
 pub(super) fn help(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     let container = command::lookup(request.name()).expect("it has been found before");
