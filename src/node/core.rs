@@ -220,6 +220,7 @@ impl Core {
         }
         if now.instant.saturating_duration_since(self.swept) >= SWEEP_EVERY {
             self.swept = now.instant;
+            self.server.check_memory();
             self.close_idle(now);
         }
     }

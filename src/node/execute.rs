@@ -96,6 +96,9 @@ impl Ctx<'_> {
         {
             return Err(refuse(error));
         }
+        if self.server.over_memory && self.flags_of(spec).contains(Flags::DENYOOM) {
+            return Err(refuse(CommandError::OutOfMemory));
+        }
         if self.server.pause.is_some() && self.is_paused(spec) {
             return Ok(Checked::Paused);
         }
@@ -109,6 +112,14 @@ impl Ctx<'_> {
         Ok(Checked::Run(spec))
     }
 
+    /// The flags of a command; EXEC has those of all that is queued.
+    fn flags_of(&self, spec: &Spec) -> Flags {
+        match &self.session.transaction {
+            Some(transaction) if spec.name == "exec" => spec.flags.union(transaction.flags()),
+            _ => spec.flags,
+        }
+    }
+
     /// Whether CLIENT PAUSE holds a command back.
     #[cold]
     fn is_paused(&mut self, spec: &Spec) -> bool {
@@ -117,12 +128,8 @@ impl Ctx<'_> {
             self.server.unpause();
             return false;
         }
-        let may_write = |flags: Flags| flags.intersects(Flags::WRITE.union(Flags::MAY_REPLICATE));
-        let queued = match &self.session.transaction {
-            Some(transaction) if spec.name == "exec" => transaction.flags(),
-            _ => Flags::NONE,
-        };
-        let held = !pause.writes_only || may_write(spec.flags) || may_write(queued);
+        let may_write = self.flags_of(spec).intersects(Flags::WRITE.union(Flags::MAY_REPLICATE));
+        let held = !pause.writes_only || may_write;
         self.session.paused = held;
         held
     }

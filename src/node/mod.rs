@@ -40,3 +40,6 @@ pub use host::{Host, ProcessFigures};
 pub use output::Output;
 pub use session::{Addresses, ClientId};
 pub use stats::Stats;
+
+#[cfg(test)]
+mod tests;

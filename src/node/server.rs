@@ -56,6 +56,8 @@ pub(super) struct Server {
     pub(super) pause: Option<Pause>,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub(super) active_expire: bool,
+    /// More memory is used than `maxmemory` allows: commands that need more are refused.
+    pub(super) over_memory: bool,
     /// The most memory seen so far, in bytes.
     pub(super) memory_peak: u64,
     /// The memory of the empty node, in bytes.
@@ -108,6 +110,7 @@ impl Server {
             clients: Clients::default(),
             pause: None,
             active_expire: true,
+            over_memory: false,
             memory_peak: 0,
             memory_at_start,
             attack_logged: None,
@@ -127,7 +130,14 @@ impl Server {
         self.slowlog.trim(self.settings.slowlog_entries_max);
         self.configure_bus();
         self.outputs.push_back(Output::Reconfigured);
+        self.check_memory();
         Ok(())
+    }
+
+    /// Looks whether `maxmemory` is passed. Nothing is evicted: writes are refused instead.
+    pub(super) fn check_memory(&mut self) {
+        let max = self.settings.memory_max;
+        self.over_memory = max > 0 && self.host.figures().resident_bytes > max;
     }
 
     /// Counters back to zero (CONFIG RESETSTAT).

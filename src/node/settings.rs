@@ -121,7 +121,6 @@ impl Settings {
         "loglevel",
         "maxclients",
         "maxmemory",
-        "maxmemory-policy",
         "pidfile",
         "port",
         "protected-mode",

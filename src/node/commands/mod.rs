@@ -4,8 +4,10 @@ mod clients;
 mod cluster;
 mod config;
 mod connection;
+mod debug;
 mod expiry;
 mod hashes;
+mod introspection;
 mod keys;
 mod lcs;
 mod scan;
@@ -32,6 +34,8 @@ const GROUPS: &[Handlers] = &[
     keys::HANDLERS,
     lcs::HANDLERS,
     scan::HANDLERS,
+    debug::HANDLERS,
+    introspection::HANDLERS,
     server::HANDLERS,
     strings::HANDLERS,
     transactions::HANDLERS,
