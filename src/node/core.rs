@@ -11,7 +11,7 @@ use super::settings::Settings;
 use super::stats::Stats;
 use crate::clock::Now;
 use crate::resp::{Encoder, Limits, RequestDecoder};
-use crate::store::{Keyspace, KeyspaceOptions};
+use crate::store::{Garbage, Keyspace, KeyspaceOptions};
 use rand::{Rng, SeedableRng};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ pub struct Core {
     sampled: Instant,
     /// When idle clients were last looked for.
     swept: Instant,
+    /// Expired keys wait to be removed.
+    expire_behind: bool,
 }
 
 /// What a node is made from.
@@ -77,6 +79,8 @@ pub enum Progress {
 const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// The same before AUTH; a client that lets so much wait is closed.
 const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 16 * 1024;
+/// How long expiry may work at a time: no command waits longer for it.
+const EXPIRE_SLICE: Duration = Duration::from_micros(500);
 /// Keys that expiry removes between two looks at the clock.
 const EXPIRE_AT_ONCE: usize = 64;
 /// The share of the time that expiry may take at `active-expire-effort` 1 is these two together.
@@ -109,7 +113,13 @@ impl Core {
         });
         keyspace.set_limits(settings.type_limits());
         let server = Server::new(now, directives, options.config_file, options.host, ids);
-        Ok(Self { keyspace, server, sampled: now.instant, swept: now.instant })
+        Ok(Self {
+            keyspace,
+            server,
+            sampled: now.instant,
+            swept: now.instant,
+            expire_behind: false,
+        })
     }
 
     /// A client has connected.
@@ -195,9 +205,26 @@ impl Core {
         self.server.outputs.pop_front()
     }
 
-    /// How often [`Core::handle_tick`] is to be called: `hz` as a wait.
+    /// How soon [`Core::handle_tick`] is to be called again: `hz` as a wait, or sooner while keys
+    /// that have expired wait to be removed.
     pub fn tick_every(&self) -> Duration {
-        Duration::from_secs(1) / self.server.settings.hz
+        let tick = Duration::from_secs(1) / self.server.settings.hz;
+        if self.expire_behind { tick.min(EXPIRE_SLICE * 100 / self.expire_percent()) } else { tick }
+    }
+
+    /// The share of the time that expiry may take.
+    fn expire_percent(&self) -> u32 {
+        EXPIRE_SHARE_MIN_PERCENT + EXPIRE_SHARE_STEP_PERCENT * self.server.settings.expire_effort
+    }
+
+    /// Whether something big waits to be dropped, preferably on another thread.
+    pub fn has_garbage(&self) -> bool {
+        self.keyspace.has_garbage()
+    }
+
+    /// What waits to be dropped.
+    pub fn take_garbage(&mut self) -> Garbage {
+        self.keyspace.take_garbage()
     }
 
     /// Looks after what nobody asks for: expiry, idle clients, the end of CLIENT PAUSE, figures.
@@ -225,23 +252,19 @@ impl Core {
         }
     }
 
-    /// Removes keys whose time has come, for a share of the time between two ticks only.
+    /// Removes keys whose time has come: a slice, and the next one soon if that was not enough, so
+    /// that no command waits for more than a slice.
     fn expire(&mut self, now: Now) {
-        let share = EXPIRE_SHARE_MIN_PERCENT
-            + EXPIRE_SHARE_STEP_PERCENT * self.server.settings.expire_effort;
-        let budget = self.tick_every() * share / 100;
         let started = self.server.host.elapsed();
         let spent = loop {
             let removed = self.keyspace.expire_some(now.unix_ms, EXPIRE_AT_ONCE);
             let spent = self.server.host.elapsed().saturating_sub(started);
-            if removed < EXPIRE_AT_ONCE {
-                break spent;
-            }
-            if spent >= budget {
-                self.server.stats.expire_cut_short += 1;
+            self.expire_behind = removed == EXPIRE_AT_ONCE;
+            if !self.expire_behind || spent >= EXPIRE_SLICE {
                 break spent;
             }
         };
+        self.server.stats.expire_cut_short += u64::from(self.expire_behind);
         self.server.stats.expire_time += spent;
     }
 

@@ -2,6 +2,7 @@
 //! borrowed within a poll only, never across an `await`, so there is nothing to lock.
 
 use super::bus::{Mesh, Owner};
+use super::free::Freer;
 use crate::bus::{Broadcast, Member};
 use crate::cluster::SlotSet;
 use crate::net::Shutdown;
@@ -23,6 +24,8 @@ pub(super) struct Engine {
     core: RefCell<Core>,
     notices: RefCell<BTreeMap<ClientId, Rc<Notice>>>,
     buffers: RefCell<Buffers>,
+    /// Frees what is big.
+    freer: RefCell<Freer>,
     /// The cluster bus, once it runs.
     mesh: OnceCell<Rc<Mesh<Weak<Engine>>>>,
     /// Told to stop, by a signal or SHUTDOWN.
@@ -71,6 +74,7 @@ impl Engine {
             core: RefCell::new(core),
             notices: RefCell::default(),
             buffers: RefCell::new(Buffers { input, output: Vec::new() }),
+            freer: RefCell::default(),
             mesh: OnceCell::new(),
             stop,
         }
@@ -92,6 +96,9 @@ impl Engine {
                 Output::Reconfigured => super::log::set_level(&core.parameter("loglevel")),
                 Output::Shutdown => self.stop.request(),
             }
+        }
+        if core.has_garbage() {
+            self.freer.borrow_mut().free(core.take_garbage());
         }
         drop(core);
         // Before the replies of this turn leave: what they promise is saved by then.

@@ -3,6 +3,7 @@
 mod bus;
 mod client;
 mod engine;
+mod free;
 mod host;
 mod listen;
 mod log;
