@@ -38,8 +38,10 @@ pub(super) struct Client {
 enum State {
     /// Requests are read and run.
     Open,
-    /// Whole requests may be in `input`, held back by full output or CLIENT PAUSE.
-    Held,
+    /// Whole requests may be in `input`, held back until replies are written.
+    Full,
+    /// Whole requests may be in `input`, held back by CLIENT PAUSE until the notice is raised.
+    Paused,
     /// The connection ends when `output` is written.
     Closing,
 }
@@ -80,23 +82,18 @@ impl Client {
         }
         loop {
             let flushed = self.poll_flush(cx)?.is_ready();
-            if self.state == State::Closing {
-                return if flushed { Poll::Ready(Ok(())) } else { Poll::Pending };
-            }
-            if self.waiting() >= WAITING_OUTPUT_MAX {
-                return Poll::Pending;
-            }
-            if self.state == State::Held {
-                self.run_held();
-                match self.state {
-                    // Paused: the notice will tell when to go on.
-                    State::Held if self.waiting() == 0 => return Poll::Pending,
-                    State::Held | State::Closing => continue,
-                    State::Open => {}
+            match self.state {
+                State::Closing if flushed => return Poll::Ready(Ok(())),
+                State::Closing | State::Paused => return Poll::Pending,
+                State::Open | State::Full if self.waiting() >= WAITING_OUTPUT_MAX => {
+                    return Poll::Pending;
                 }
-                if self.waiting() > 0 {
+                // There is room for at least one more reply: the loop always gets further.
+                State::Full => {
+                    self.run_held();
                     continue;
                 }
+                State::Open => {}
             }
             let engine = self.engine.clone();
             let read = engine.with_buffers(|buffers| self.poll_read(cx, buffers));
@@ -146,6 +143,8 @@ impl Client {
     fn run_held(&mut self) {
         let input = std::mem::take(&mut self.input);
         let mut output = std::mem::take(&mut self.output);
+        // What is written must not count as waiting.
+        output.drain(..std::mem::take(&mut self.written));
         let used = self.run(0, &input, &mut output);
         self.input = input;
         self.output = output;
@@ -164,7 +163,8 @@ impl Client {
         });
         self.state = match progress {
             Progress::NeedsInput { .. } => State::Open,
-            Progress::OutputFull | Progress::Paused => State::Held,
+            Progress::OutputFull => State::Full,
+            Progress::Paused => State::Paused,
             Progress::CloseAfterReplies => State::Closing,
             Progress::CloseNow => {
                 output.clear();
