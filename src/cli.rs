@@ -5,8 +5,8 @@ use crate::config::{self, ProxyConfig, Workers};
 use crate::net::Shutdown;
 use crate::proxy::io::ShellOptions;
 use crate::serve::Serving;
-use crate::telemetry::HttpServer;
 use crate::telemetry::logging::{self, LogFormat, LogOptions};
+use crate::telemetry::{self, HttpServer};
 use crate::up;
 use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -195,6 +195,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
+    telemetry::count_panics();
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {

@@ -9,7 +9,7 @@ pub mod proxy;
 mod units;
 
 pub use check::{Problem, check_proxy};
-pub use proxy::{ProxyConfig, Workers};
+pub use proxy::{ProxyConfig, Workers, document_limits};
 pub use units::{ByteSize, InvalidSize, InvalidTime, TimeSpan};
 
 use std::path::{Path, PathBuf};

@@ -195,12 +195,20 @@ pub struct BackendConfig {
 }
 
 macro_rules! settings {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $field_doc:literal])* $field:ident: $type:ty = $default:expr,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, default, expecting = "keys with values")]
         pub struct $name {
-            $($(#[$field_doc])* pub $field: $type,)*
+            $($(#[doc = $field_doc])* pub $field: $type,)*
+        }
+
+        impl $name {
+            /// Each key, its default and what it means, for the docs.
+            fn table() -> Vec<(&'static str, String, &'static str)> {
+                let default = Self::default();
+                vec![$((stringify!($field), default.$field.to_string(), concat!($($field_doc),*)),)*]
+            }
         }
 
         impl Default for $name {
@@ -225,6 +233,25 @@ const fn ms(count: u64) -> TimeSpan {
 
 const fn count(number: usize) -> NonZeroUsize {
     NonZeroUsize::new(number).expect("a default is not zero")
+}
+
+/// `docs/limits.md`: written by `make docs`, checked by a test.
+pub fn document_limits() -> String {
+    let mut out = String::from(
+        "# Limits and times of the proxy\n\n<!-- Written by `make docs` from src/config/proxy.rs. \
+         -->\n\nEverything that a client or a node can make grow has a maximum, checked before the \
+         memory is taken. Set them in the configuration file; `config/proxy.yaml` shows it whole.\n\n\
+         Before a client has authenticated, where it must, it is held to 10 arguments of 16kb, and \
+         64kb in all.\n",
+    );
+    let sections = [("limits", LimitsConfig::table()), ("timing", TimingConfig::table())];
+    for (section, rows) in sections {
+        out.push_str(&format!("\n## {section}\n\n| key | default | meaning |\n|---|---|---|\n"));
+        for (key, default, meaning) in rows {
+            out.push_str(&format!("| `{key}` | {default} | {} |\n", meaning.trim()));
+        }
+    }
+    out
 }
 
 settings! {

@@ -84,6 +84,8 @@ families! {
         "Always 1; the labels say what is running.";
     START_TIME = Always Gauge "keyway_start_time_seconds" []
         "When the process started, as Unix time.";
+    PANICS = Always Counter "keyway_panics_total" []
+        "Panics since the start. Anything but 0 is a mistake of ours: please report it.";
     PROCESS_CPU = Always Counter "process_cpu_seconds_total" []
         "CPU time used, user and system.";
     PROCESS_RESIDENT = Always Gauge "process_resident_memory_bytes" []
@@ -115,6 +117,12 @@ families! {
         "Bytes read from (in) and written to (out) clients.";
     COMMANDS = Proxy Counter "keyway_commands_total" ["class", "outcome"]
         "Commands answered, by what the proxy does with such a command and how it ended.";
+    INFLIGHT = Proxy Gauge "keyway_commands_inflight" []
+        "Commands read and not yet answered.";
+    UNSUPPORTED = Proxy Counter "keyway_unsupported_commands_total" []
+        "Commands that are unknown, or not available through the proxy.";
+    AUTH_FAILURES = Proxy Counter "keyway_auth_failures_total" []
+        "AUTH and HELLO with a wrong password.";
     COMMAND_DURATION = Proxy Histogram "keyway_command_duration_seconds" ["class"]
         "From a command's last byte read to its reply handed to the client's socket.";
     BACKEND_DURATION = Proxy Histogram "keyway_backend_duration_seconds" []
@@ -122,8 +130,8 @@ families! {
          command's duration that is not the proxy's own.";
     REDIRECTS = Proxy Counter "keyway_redirects_total" ["kind"]
         "Answers by which a node said that it did not run a command.";
-    RETRIES = Proxy Counter "keyway_retries_total" ["reason"]
-        "Requests sent again, by why. None of them had run, or running twice is harmless.";
+    RETRIES = Proxy Counter "keyway_retries_total" []
+        "Requests sent again. None of them had run, or running twice is harmless.";
     INDOUBT = Proxy Counter "keyway_indoubt_total" []
         "Requests answered INDOUBT: written to a node whose answer never came.";
     RIDEOUT_COMMANDS = Proxy Gauge "keyway_rideout_commands" []
@@ -132,14 +140,16 @@ families! {
         "Bytes of those requests.";
     RIDEOUTS = Proxy Counter "keyway_rideout_events_total" ["result"]
         "Requests whose wait ended: drained (it ran after all) or timeout.";
-    BACKEND_UP = Proxy Gauge "keyway_backend_up" ["node", "role"]
-        "1 while a node answers the proxy.";
+    BACKEND_UP = Proxy Gauge "keyway_backend_up" ["node"]
+        "1 while a node can be connected to; 0 when the last attempt failed.";
     BACKEND_CONNECTIONS = Proxy Gauge "keyway_backend_connections" ["node"]
         "Open connections to a node, of all workers.";
     BACKEND_INFLIGHT = Proxy Gauge "keyway_backend_inflight" ["node"]
         "Requests written to a node, or queued for it, whose answer is awaited.";
-    BACKEND_ERRORS = Proxy Counter "keyway_backend_errors_total" ["node", "kind"]
-        "Connections to a node that failed, by how.";
+    QUEUE_OLDEST = Proxy Gauge "keyway_queue_oldest_seconds" ["node"]
+        "How long the oldest request to a node has been waiting for its answer.";
+    BACKEND_CLOSED = Proxy Counter "keyway_backend_connections_closed_total" ["node", "reason"]
+        "Connections to a node that ended, or could not be made, by why.";
     BACKEND_BYTES = Proxy Counter "keyway_backend_bytes_total" ["node", "direction"]
         "Bytes read from (in) and written to (out) a node.";
     TOPOLOGY_AGE = Proxy Gauge "keyway_topology_age_seconds" []
@@ -152,8 +162,6 @@ families! {
         "How many of the 16384 slots have a primary.";
     TOPOLOGY_NODES = Proxy Gauge "keyway_topology_nodes" ["role"]
         "Nodes of the topology.";
-    PANICS = Proxy Counter "keyway_panics_total" []
-        "Panics caught. Anything but 0 is a mistake of ours: please report it.";
 
     NODE_UP = Node Gauge "redis_up" ["node"]
         "1 while the node answers.";

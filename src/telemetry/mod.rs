@@ -18,3 +18,4 @@ mod process;
 pub use families::{Family, Kind};
 pub use http::{Health, HttpServer};
 pub use metrics::{Latencies, Metrics, Sink, Source};
+pub use process::count_panics;

@@ -3,6 +3,19 @@
 use super::families::{self, Family};
 use super::metrics::{Sink, Source};
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Counts and logs every panic from here on, beside what was done with it before.
+pub fn count_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICS.fetch_add(1, Relaxed);
+        tracing::error!(%panic, "a mistake of ours");
+        before(panic);
+    }));
+}
 
 /// This process, as `/proc` tells it.
 pub(super) struct Process {
@@ -20,6 +33,7 @@ impl Source for Process {
         &[
             &families::BUILD_INFO,
             &families::START_TIME,
+            &families::PANICS,
             &families::PROCESS_CPU,
             &families::PROCESS_RESIDENT,
             &families::PROCESS_VIRTUAL,
@@ -32,6 +46,7 @@ impl Source for Process {
     fn collect(&self, sink: &mut Sink) {
         sink.value(&families::BUILD_INFO, &[crate::VERSION, crate::COMMIT], 1.0);
         sink.value(&families::START_TIME, &[], self.start_unix_seconds);
+        sink.count(&families::PANICS, &[], PANICS.load(Relaxed));
         if let Some(usage) = Usage::read() {
             sink.value(&families::PROCESS_CPU, &[], usage.cpu_seconds);
             sink.count(&families::PROCESS_RESIDENT, &[], usage.resident_bytes);

@@ -1,0 +1,40 @@
+# What CONTRIBUTING.md names. `make check` is what CI runs, less the installation of servers.
+
+.PHONY: check fmt lint test doc docs bench suites matrix soak fuzz
+
+check: fmt lint doc test
+
+fmt:
+	cargo fmt --check
+
+lint:
+	cargo clippy --all-targets -- -D warnings
+
+test:
+	cargo test
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# Writes docs/metrics.md, docs/limits.md and docs/commands.md from the tables in the code.
+docs:
+	KEYWAY_REWRITE=1 cargo test --test tidy
+	KEYWAY_REWRITE=1 cargo test --lib docs
+
+# The decoders with random input, a minute each. Needs a nightly toolchain and cargo-fuzz.
+FUZZ_SECONDS ?= 60
+fuzz:
+	for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
+# The long versions of what CI runs a slice of.
+suites:
+	KEYWAY_REQUIRE_REAL=1 KEYWAY_DIFF_COMMANDS=1000000 cargo test --release --test it differential -- --nocapture
+
+soak:
+	KEYWAY_REQUIRE_REAL=1 KEYWAY_SEEDS=5000 cargo test --release -- --nocapture
+
+bench:
+	cargo build --profile dist
+	@echo "target/dist/keyway is built; docs/benchmarks.md has the commands"
