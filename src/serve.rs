@@ -2,12 +2,11 @@
 //!
 //! `keyway proxy` and `keyway up` both run one; they differ only in what it is told.
 
-use crate::cluster::Slot;
 use crate::net::Shutdown;
 use crate::proxy::Options;
 use crate::proxy::core::Shared;
-use crate::proxy::io::{Proxy, ShellOptions};
-use crate::telemetry::{Health, Metrics};
+use crate::proxy::io::{Proxy, ProxySource, ShellOptions};
+use crate::telemetry::{Family, Health, Metrics, Sink, Source, families};
 use anyhow::{Context, Result};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -28,11 +27,15 @@ impl Serving {
     /// # Errors
     /// An address that cannot be listened on.
     pub(crate) fn start(options: Options, shell: ShellOptions, stop: &Shutdown) -> Result<Self> {
+        let clients_max = options.clients_max;
         let proxy = Proxy::bind(options, &shell)?;
         tracing::info!(addresses = ?proxy.addresses(), "the proxy listens");
         let shared = proxy.shared();
-        let running = tokio::spawn(proxy.run(stop.clone()));
         let metrics = Arc::new(Metrics::new());
+        metrics.register(ProxySource::new(proxy.metrics(), shared.clone(), clients_max));
+        let health = ProxyHealth { shared: shared.clone(), stop: stop.clone() };
+        metrics.register(health);
+        let running = tokio::spawn(proxy.run(stop.clone()));
         Ok(Self { metrics, shared, stop: stop.clone(), running })
     }
 
@@ -63,9 +66,23 @@ impl Health for ProxyHealth {
         if self.stop.is_requested() {
             return Err("draining".to_owned());
         }
-        match self.shared.map.current().load().slots_covered() {
-            Slot::COUNT => Ok(()),
-            covered => Err(format!("{covered} of {} slots have a known owner", Slot::COUNT)),
+        if self.shared.map.readings() == 0 {
+            return Err("no topology is known yet: no node has answered".to_owned());
         }
+        // Slots without a primary are an alert of their own: other slots are served.
+        match self.shared.map.current().load().slots_covered() {
+            0 => Err("no slot has a primary".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Source for ProxyHealth {
+    fn families(&self) -> &'static [&'static Family] {
+        &[&families::READY]
+    }
+
+    fn collect(&self, sink: &mut Sink) {
+        sink.count(&families::READY, &[], u64::from(self.ready().is_ok()));
     }
 }

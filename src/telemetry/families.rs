@@ -156,10 +156,14 @@ families! {
         "Since the topology was last read from a node.";
     TOPOLOGY_REFRESHES = Proxy Counter "keyway_topology_refresh_total" ["result"]
         "Readings of the topology, by how they ended.";
-    TOPOLOGY_GENERATION = Proxy Counter "keyway_topology_changes_total" []
+    TOPOLOGY_CHANGES = Proxy Counter "keyway_topology_changes_total" []
         "Changes of the slot map since the start.";
     SLOTS_COVERED = Proxy Gauge "keyway_slots_covered" []
         "How many of the 16384 slots have a primary.";
+    SLOTS_MIGRATING = Proxy Gauge "keyway_slots_migrating" []
+        "Slots on their way from one node to another, as the last reading saw it.";
+    CLUSTER_EPOCH = Proxy Gauge "keyway_cluster_epoch" []
+        "The highest config epoch of any node: a step is a failover or the end of a slot's move.";
     TOPOLOGY_NODES = Proxy Gauge "keyway_topology_nodes" ["role"]
         "Nodes of the topology.";
 
@@ -224,6 +228,42 @@ families! {
     NODE_MESSAGES_RECEIVED = Node Counter "redis_cluster_messages_received_total" ["node"]
         "Messages received over the cluster bus.";
 }
+
+/// The families that show the proxy's figures, less [`READY`].
+pub const PROXY: &[&Family] = &[
+    &WORKERS,
+    &CLIENTS,
+    &CLIENTS_LIMIT,
+    &WORKER_CLIENTS,
+    &CLIENTS_TOTAL,
+    &CLIENTS_CLOSED,
+    &CLIENT_BYTES,
+    &COMMANDS,
+    &INFLIGHT,
+    &UNSUPPORTED,
+    &AUTH_FAILURES,
+    &COMMAND_DURATION,
+    &BACKEND_DURATION,
+    &REDIRECTS,
+    &RETRIES,
+    &INDOUBT,
+    &RIDEOUT_COMMANDS,
+    &RIDEOUT_BYTES,
+    &RIDEOUTS,
+    &BACKEND_UP,
+    &BACKEND_CONNECTIONS,
+    &BACKEND_INFLIGHT,
+    &QUEUE_OLDEST,
+    &BACKEND_CLOSED,
+    &BACKEND_BYTES,
+    &TOPOLOGY_AGE,
+    &TOPOLOGY_REFRESHES,
+    &TOPOLOGY_CHANGES,
+    &SLOTS_COVERED,
+    &SLOTS_MIGRATING,
+    &CLUSTER_EPOCH,
+    &TOPOLOGY_NODES,
+];
 
 /// The families that show a node's figures.
 pub const NODE: &[&Family] = &[

@@ -7,6 +7,7 @@
 mod acceptor;
 mod backend;
 mod client;
+mod metrics;
 mod refresher;
 mod worker;
 
@@ -21,6 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use worker::WorkerHandle;
+
+pub use metrics::ProxySource;
 
 /// What the shell needs beside the machines' options.
 #[derive(Clone, Debug)]
