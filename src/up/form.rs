@@ -72,14 +72,22 @@ async fn rejoin(endpoints: &[Endpoint], folder: &Folder) -> Result<()> {
     let mut met = 0;
     loop {
         let waited = Now::read().instant.duration_since(start);
-        // What a node says while it finds the others may be half a sentence: not an error yet.
         let missing = match view(endpoints).await {
-            Ok(snapshot) => match whole(&snapshot) {
-                None => return Ok(()),
-                Some(missing) => missing,
-            },
-            Err(failure) => failure.text,
+            Ok(snapshot) => {
+                let strangers = strangers(&snapshot);
+                if waited >= MEET_AGAIN * met {
+                    met += 1;
+                    introduce(&strangers).await;
+                }
+                match strangers.first() {
+                    Some((node, other)) => Some(format!("{node} does not reach {other}")),
+                    None => disagreement(&snapshot),
+                }
+            }
+            // What a node says while it finds the others may be half a sentence: no error yet.
+            Err(failure) => Some(failure.text),
         };
+        let Some(missing) = missing else { return Ok(()) };
         if waited > AGREE_WITHIN {
             bail!(
                 "the nodes of {} do not agree after {} s: {missing}. Remove that folder to begin \
@@ -87,10 +95,6 @@ async fn rejoin(endpoints: &[Endpoint], folder: &Folder) -> Result<()> {
                 folder.path().display(),
                 AGREE_WITHIN.as_secs()
             );
-        }
-        if waited >= MEET_AGAIN * (met + 1) {
-            met += 1;
-            meet(endpoints).await;
         }
         tokio::time::sleep(POLL).await;
     }
@@ -104,13 +108,25 @@ async fn view(endpoints: &[Endpoint]) -> Result<Snapshot, Failure> {
     Ok(Snapshot { nodes, unreachable: Vec::new() })
 }
 
-/// What keeps a cluster from being whole, if anything does.
-fn whole(snapshot: &Snapshot) -> Option<String> {
+/// Which node does not reach which other where that one is by now.
+fn strangers(snapshot: &Snapshot) -> Vec<(Endpoint, Endpoint)> {
+    let mut found = Vec::new();
     for node in &snapshot.nodes {
-        if let Some(other) = snapshot.nodes.iter().find(|other| !node.knows(other.id())) {
-            return Some(format!("{} does not know {}", node.endpoint, other.endpoint));
+        for other in snapshot.nodes.iter().filter(|other| other.id() != node.id()) {
+            let reaches = node.others.iter().any(|line| {
+                let port = line.endpoint.as_ref().map(|endpoint| endpoint.port);
+                line.id == other.id() && line.connected && port == Some(other.endpoint.port)
+            });
+            if !reaches {
+                found.push((node.endpoint.clone(), other.endpoint.clone()));
+            }
         }
     }
+    found
+}
+
+/// What the nodes do not agree about, if anything.
+fn disagreement(snapshot: &Snapshot) -> Option<String> {
     let covered = snapshot.covered().len();
     match (covered == Slot::COUNT, snapshot.agrees()) {
         (false, _) => Some(format!("{covered} of {} slots have an owner", Slot::COUNT)),
@@ -119,11 +135,10 @@ fn whole(snapshot: &Snapshot) -> Option<String> {
     }
 }
 
-/// Tells the first node where the others are. One that does not answer is told again later.
-async fn meet(endpoints: &[Endpoint]) {
-    let Some((first, others)) = endpoints.split_first() else { return };
-    let Ok(mut node) = connect(first, &ClientOptions::default()).await else { return };
-    for other in others {
+/// Tells nodes where others are. One that does not answer is told again later.
+async fn introduce(strangers: &[(Endpoint, Endpoint)]) {
+    for (node, other) in strangers {
+        let Ok(mut node) = connect(node, &ClientOptions::default()).await else { continue };
         let port = other.port.to_string();
         if let Err(failure) = node.call(&["CLUSTER", "MEET", &other.host, &port]).await {
             tracing::debug!(%other, error = failure.text, "MEET failed");

@@ -84,12 +84,15 @@ impl NodeProcess {
                 () = stop.cancelled() => return self.end().await,
             }
             let lived = Now::read().instant.duration_since(since);
-            failures = if lived >= STARTED_WELL { 0 } else { failures + 1 };
+            if lived >= STARTED_WELL {
+                failures = 0;
+            }
             loop {
                 tokio::select! {
                     () = tokio::time::sleep(RESTART.wait(failures)) => {}
                     () = stop.cancelled() => return,
                 }
+                failures += 1;
                 match spawn(&self.endpoint, self.bind, &self.folder) {
                     Ok(child) => {
                         self.child = child;
@@ -98,7 +101,6 @@ impl NodeProcess {
                     }
                     Err(error) => self.say(&format!("cannot be started again: {error:#}")),
                 }
-                failures += 1;
             }
         }
     }
