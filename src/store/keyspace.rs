@@ -754,3 +754,6 @@ impl Expiry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
