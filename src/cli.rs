@@ -159,7 +159,10 @@ struct NodeArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(override_usage = "keyway cluster <SUBCOMMAND> [OPTIONS] [ARGS]")]
+#[command(
+    disable_help_flag = true,
+    override_usage = "keyway cluster <SUBCOMMAND> [OPTIONS] [ARGS]"
+)]
 struct ClusterArgs {
     /// A subcommand, its options and its arguments
     #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
@@ -219,7 +222,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Up(args) => up(&args),
         Command::Proxy(args) => proxy(&args),
         Command::Node(args) => node(args.args),
-        Command::Cluster(args) => cluster(args.args),
+        Command::Cluster(args) => Ok(crate::admin::io::main(args.args)),
         Command::Config(ConfigCommand::Check { file }) => check(&file),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "keyway", &mut std::io::stdout());
@@ -260,10 +263,6 @@ fn node(args: Vec<OsString>) -> Result<ExitCode> {
     up::end_with_parent()?;
     let config = config::node::NodeConfig::from_args(&args)?;
     Ok(crate::node::io::run(config)?)
-}
-
-fn cluster(_args: Vec<OsString>) -> Result<ExitCode> {
-    anyhow::bail!("`cluster` is not built yet")
 }
 
 fn proxy(args: &ProxyArgs) -> Result<ExitCode> {

@@ -1,3 +1,5 @@
 //! The cluster tool against real nodes.
 
 mod create;
+mod handbook;
+mod moves;

@@ -4,7 +4,9 @@ use super::failure::Failure;
 use super::join;
 use super::nodes::{Cluster, Node, connect};
 use super::report::{Report, Silent};
+use super::tool::Tool;
 use crate::admin::create::{PRIMARIES_MIN, Placement, place};
+use crate::admin::plan::{Plan, Step};
 use crate::admin::snapshot::{NodeView, Snapshot, slots_text};
 use crate::cluster::{Endpoint, NodeId};
 use crate::net::ClientOptions;
@@ -51,6 +53,32 @@ pub async fn create(
     draft.carry_out(options, report).await.map(|cluster| cluster.snapshot)
 }
 
+/// `create`, as an operator runs it.
+pub(super) async fn run(tool: &mut Tool) -> Result<(), Failure> {
+    let replicas = tool.invocation.number("replicas");
+    let options = CreateOptions {
+        replicas: replicas.map_err(|error| Failure::new(error.to_string()))?.unwrap_or(0),
+        client: tool.client.clone(),
+        ..CreateOptions::default()
+    };
+    let mut endpoints = Vec::new();
+    for word in 0..tool.invocation.words.len() {
+        endpoints.push(tool.endpoint(word)?);
+    }
+    tool.say(">>> Creating cluster");
+    let draft = Draft::prepare(&endpoints, &options).await?;
+    draft.announce(tool.report());
+    if tool.only_shows(&draft.plan()) {
+        return Ok(());
+    }
+    if !tool.confirm("Can I set the above configuration? (type 'yes' to accept): ")? {
+        return Err(Failure::new("*** Aborting..."));
+    }
+    let cluster = draft.carry_out(&options, tool.report()).await?;
+    let checkup = tool.check(&cluster);
+    if checkup.is_well() { Ok(()) } else { Err(Failure::silent()) }
+}
+
 /// A cluster that is laid out and not yet formed.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -90,6 +118,22 @@ impl Draft {
         self.members[member].1.id()
     }
 
+    fn plan(&self) -> Plan {
+        let own = self.placement.primaries.iter().map(|(primary, slots)| Step::Own {
+            node: self.endpoint(*primary).clone(),
+            slots: slots.clone(),
+        });
+        let meet = (1..self.members.len()).map(|member| Step::Meet {
+            node: self.endpoint(member).clone(),
+            host: self.endpoint(0).clone(),
+        });
+        let replicate = self.placement.replicas.iter().map(|(replica, primary)| Step::Replicate {
+            node: self.endpoint(*replica).clone(),
+            primary: self.id(*primary),
+        });
+        Plan { steps: own.chain(meet).chain(replicate).collect() }
+    }
+
     /// Who becomes what, as redis-trib announces it.
     pub(super) fn announce(&self, report: &mut dyn Report) {
         let count = self.members.len();
@@ -102,11 +146,13 @@ impl Draft {
             let (replica, primary) = (self.endpoint(*replica), self.endpoint(*primary));
             report.line(&format!("Adding replica {replica} to {primary}"));
         }
-        let beside =
-            self.placement.replicas.iter().any(|(replica, primary)| {
-                self.endpoint(*replica).host == self.endpoint(*primary).host
-            });
-        if beside {
+        // With one host there is nothing to choose, and nothing to warn of.
+        let first = &self.endpoint(0).host;
+        let has_choice = (1..count).any(|member| self.endpoint(member).host != *first);
+        let is_beside = |(replica, primary): &(usize, usize)| {
+            self.endpoint(*replica).host == self.endpoint(*primary).host
+        };
+        if has_choice && self.placement.replicas.iter().any(is_beside) {
             report.line("[WARNING] Some slaves are in the same host as their master");
         }
         for (primary, slots) in &self.placement.primaries {

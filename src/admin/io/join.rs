@@ -40,10 +40,10 @@ pub(super) async fn until(
     }
 }
 
-/// Asks every node until all say `cluster_state:ok`.
+/// Asks every primary until all say `cluster_state:ok`: one that joined a moment ago does not.
 pub(super) async fn until_up(cluster: &mut Cluster, within: Duration) -> Result<(), Failure> {
     let deadline = Now::read().instant + within;
-    let ids: Vec<NodeId> = cluster.snapshot.nodes.iter().map(|node| node.id()).collect();
+    let ids: Vec<NodeId> = cluster.snapshot.primaries().map(|node| node.id()).collect();
     for id in ids {
         loop {
             let node = cluster.node(id);

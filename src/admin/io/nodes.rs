@@ -157,6 +157,12 @@ impl Cluster {
         for line in others {
             cluster.load_other(line, report).await;
         }
+        // Always in the same order: the named one, primaries by their slots, replicas.
+        cluster.snapshot.nodes[1..].sort_by_key(|node| {
+            let first_slot = node.own.slots.iter().next();
+            let has_none = first_slot.is_none();
+            (node.own.is_replica(), has_none, first_slot, node.endpoint.clone())
+        });
         Ok(cluster)
     }
 

@@ -13,7 +13,7 @@ mod cluster;
 mod ports;
 mod process;
 mod server;
-mod stock;
+pub(crate) mod stock;
 mod wait;
 
 mod tests;
