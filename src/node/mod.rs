@@ -2,11 +2,6 @@
 //!
 //! A shell feeds [`Core`] the bytes of its clients and the time, and carries out its [`Output`]s.
 
-#![allow(
-    dead_code,
-    reason = "the data commands and the shell that use the rest come with their groups"
-)]
-
 mod args;
 mod call;
 mod clients;

@@ -49,8 +49,6 @@ pub(super) struct Settings {
     pub(super) protected_config_allowed: Allowed,
     /// Refuse clients from elsewhere while there is no password.
     pub(super) protected_mode: bool,
-    /// `UNLINK` and its like free in the background.
-    pub(super) lazy_flush: bool,
 }
 
 /// Who may use a command that can do harm.
@@ -116,7 +114,6 @@ impl Settings {
         "latency-monitor-threshold",
         "latency-tracking",
         "latency-tracking-info-percentiles",
-        "lazyfree-lazy-user-flush",
         "logfile",
         "loglevel",
         "maxclients",
@@ -170,7 +167,6 @@ impl Settings {
             debug_allowed: Allowed::parse(directives.text("enable-debug-command")),
             protected_config_allowed: Allowed::parse(directives.text("enable-protected-configs")),
             protected_mode: directives.is("protected-mode"),
-            lazy_flush: directives.is("lazyfree-lazy-user-flush"),
         }
     }
 }
