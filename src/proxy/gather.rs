@@ -5,10 +5,11 @@
 //! and all of them together are one request to the client.
 
 use super::cursor;
+use super::elements::{Malformed, array, bulk_text, element_len, integer};
 use super::link::LinkId;
 use super::pipeline::Retry;
 use crate::cluster::Slot;
-use crate::resp::{Encoder, Protocol, Request, encode_request, parse_i64, parse_reply};
+use crate::resp::{Encoder, Protocol, Request, encode_request, parse_reply};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -108,10 +109,6 @@ pub(super) enum Kind {
         before: String,
     },
 }
-
-/// A reply of a part cannot be what its command answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
 
 impl Gather {
     /// A request without parts yet.
@@ -451,47 +448,6 @@ fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     header(out, b'$', bytes.len());
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
-}
-
-fn integer(reply: &[u8]) -> Result<i64, Malformed> {
-    let digits = reply.strip_prefix(b":").and_then(|r| r.strip_suffix(b"\r\n"));
-    digits.and_then(parse_i64).ok_or(Malformed)
-}
-
-/// The number of elements of an array or set, and their bytes.
-fn array(reply: &[u8]) -> Result<(i64, &[u8]), Malformed> {
-    let rest = match reply {
-        [b'*' | b'~', rest @ ..] => rest,
-        _ => return Err(Malformed),
-    };
-    let end = memchr::memchr(b'\r', rest).ok_or(Malformed)?;
-    let count = parse_i64(&rest[..end]).filter(|&n| n >= 0).ok_or(Malformed)?;
-    Ok((count, &rest[end + 2..]))
-}
-
-/// The length of the string, null or line that `bytes` starts with. They were scanned before.
-fn element_len(bytes: &[u8]) -> Option<usize> {
-    let line = memchr::memchr(b'\n', bytes)? + 1;
-    match bytes[0] {
-        b'$' | b'=' => match parse_i64(&bytes[1..line - 2])? {
-            -1 => Some(line),
-            len => Some(line + usize::try_from(len).ok()? + 2).filter(|&n| n <= bytes.len()),
-        },
-        b'_' | b'-' | b'+' | b':' => Some(line),
-        _ => None,
-    }
-}
-
-/// The text of a bulk or simple string.
-fn bulk_text(element: &[u8]) -> Option<&[u8]> {
-    match element[0] {
-        b'$' => {
-            let from = memchr::memchr(b'\n', element)? + 1;
-            element.get(from..element.len() - 2)
-        }
-        b'+' | b':' => element.get(1..element.len() - 2),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,19 @@ pub struct Expect {
 }
 
 impl Expect {
+    /// What is expected of a PING of our own.
+    pub(crate) fn probe(now: Instant) -> Self {
+        Self {
+            session: u32::MAX,
+            incarnation: 0,
+            seq: 0,
+            part: Self::WHOLE,
+            kind: ExpectKind::Probe,
+            end: 0,
+            queued: now,
+        }
+    }
+
     /// The reply is that of a whole request, not of a part.
     pub const WHOLE: u32 = u32::MAX;
 }
@@ -60,6 +73,8 @@ pub enum ExpectKind {
     Retry,
     /// `ASKING`: its OK is dropped.
     Asking,
+    /// A PING of our own on an idle connection: its answer only shows that the node is there.
+    Probe,
 }
 
 /// How far a connection has come.
@@ -183,6 +198,11 @@ impl Link {
     /// How many replies are expected.
     pub fn in_flight(&self) -> usize {
         self.expected.len()
+    }
+
+    /// Whether all that is expected is the answer to a PING of our own.
+    pub(crate) fn is_only_probed(&self) -> bool {
+        self.expected.iter().all(|expect| expect.kind == ExpectKind::Probe)
     }
 
     /// When the oldest request on it was queued.

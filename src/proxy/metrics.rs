@@ -12,6 +12,11 @@ use std::time::Duration;
 pub struct Cell64(AtomicU64);
 
 impl Cell64 {
+    /// One.
+    fn one() -> Self {
+        Self(AtomicU64::new(1))
+    }
+
     /// Adds. Only the writer may call this: it is no locked instruction.
     #[inline]
     pub fn add(&self, count: u64) {
@@ -222,7 +227,7 @@ pub struct NodeMetrics {
     pub endpoint: Endpoint,
     /// Connections open.
     pub connections: Cell64,
-    /// Whether the last connection attempt succeeded.
+    /// 1 unless the last attempt to connect failed.
     pub up: Cell64,
     /// Replies expected.
     pub inflight: Cell64,
@@ -253,7 +258,7 @@ impl WorkerMetrics {
         let node = Arc::new(NodeMetrics {
             endpoint: endpoint.clone(),
             connections: Cell64::default(),
-            up: Cell64::default(),
+            up: Cell64::one(),
             inflight: Cell64::default(),
             oldest_us: Cell64::default(),
             read_bytes: Cell64::default(),

@@ -7,6 +7,7 @@ mod backends;
 mod buffer;
 pub mod core;
 mod cursor;
+mod elements;
 mod error;
 mod gather;
 mod handshake;

@@ -1,7 +1,7 @@
 //! What time alone does: silent nodes, slow clients, and the end of the proxy.
 
 use super::{Core, SessionId};
-use crate::proxy::link::LinkId;
+use crate::proxy::link::{Expect, LinkId};
 use crate::proxy::metrics::{ClientEnd, LinkEnd};
 use crate::proxy::retry::Loss;
 use std::cmp::Reverse;
@@ -13,6 +13,10 @@ pub const TICK: Duration = Duration::from_millis(100);
 
 /// A request that is coming in must have come so much further within `request_timeout`.
 const PROGRESS_BYTES: u64 = 16 * 1024;
+
+/// An idle connection is asked this often whether its node is still there: a peer that vanished
+/// without a word is noticed before a command needs it.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// How often a silent node has the topology read again.
 const SUSPICION: Duration = Duration::from_millis(500);
@@ -62,6 +66,7 @@ impl Core {
         }
         let mut over: Vec<(LinkId, Loss, LinkEnd, &str)> = Vec::new();
         let mut suspects: Vec<LinkId> = Vec::new();
+        let mut idle: Vec<LinkId> = Vec::new();
         for (id, link) in self.backends.links() {
             if link.is_closed() {
                 continue;
@@ -80,15 +85,27 @@ impl Core {
             if link.in_flight() == 0 {
                 if link.retiring {
                     over.push((id, Loss::Broken, LinkEnd::Retired, "not needed"));
+                } else if now.saturating_duration_since(link.silent_since) > PROBE {
+                    idle.push(id);
                 }
                 continue;
             }
             let silent = now.saturating_duration_since(link.silent_since);
+            if link.is_only_probed() && silent > self.options.suspect_after * 2 {
+                // No command is lost with it, so there is no need to wait for any longer.
+                over.push((id, Loss::Silent, LinkEnd::Timeout, "it does not answer"));
+                continue;
+            }
             if silent > self.options.backend_timeout {
                 over.push((id, Loss::Silent, LinkEnd::Timeout, "it does not answer"));
             } else if silent > self.options.suspect_after {
                 suspects.push(id);
             }
+        }
+        for id in idle {
+            self.backends.send(id, Expect::probe(now), |out| {
+                out.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
+            });
         }
         for id in suspects {
             if self.now_serves_nothing(id) {

@@ -52,7 +52,7 @@ impl Core {
     #[inline]
     fn answer(&mut self, id: LinkId, answer: &Answer, now: Instant) {
         let expect = answer.expect;
-        if expect.kind == ExpectKind::Asking {
+        if matches!(expect.kind, ExpectKind::Asking | ExpectKind::Probe) {
             return;
         }
         self.metrics.backend_duration.observe(now.saturating_duration_since(expect.queued));
@@ -101,7 +101,12 @@ impl Core {
             if !std::mem::replace(&mut session.listed_for_write, true) {
                 self.writable.push(id);
             }
-            if session.output.len() > self.options.client_output_hard {
+            let hard = if session.client.authenticated {
+                self.options.client_output_hard
+            } else {
+                UNAUTHENTICATED_OUTPUT
+            };
+            if session.output.len() > hard {
                 session.overflow();
             }
         }
@@ -231,7 +236,7 @@ impl Core {
         match gather.answered(part, reply) {
             Ok(true) => self.finish_gather(session_id, expect.seq, now),
             Ok(false) => {}
-            Err(crate::proxy::gather::Malformed) => {
+            Err(crate::proxy::elements::Malformed) => {
                 let line = format!(
                     "INDOUBT {} answered {} with something else",
                     link.endpoint, entry.spec.name
@@ -340,6 +345,9 @@ fn count_redirect(metrics: &WorkerMetrics, line: &[u8]) {
         metrics.redirects[*kind as usize].add(1);
     }
 }
+
+/// Bytes of replies that a client may leave unread before it has authenticated.
+const UNAUTHENTICATED_OUTPUT: usize = 16 * 1024;
 
 /// What is kept of a buffer that a gathered reply was built in.
 const SCRATCH_KEPT: usize = 256 * 1024;

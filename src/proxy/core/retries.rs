@@ -311,7 +311,8 @@ impl Core {
         for (expect, progress) in expected {
             let session_id = SessionId(expect.session);
             let Some(session) = self.sessions.get_mut(session_id.index()) else { continue };
-            if session.incarnation != expect.incarnation || expect.kind == ExpectKind::Asking {
+            let own = matches!(expect.kind, ExpectKind::Asking | ExpectKind::Probe);
+            if session.incarnation != expect.incarnation || own {
                 continue;
             }
             let Some(entry) = session.pipeline.get_mut(expect.seq) else { continue };

@@ -525,3 +525,33 @@ fn clients_are_closed_when_they_have_what_they_are_owed() {
     world.pass(Duration::from_millis(200));
     assert!(world.core.is_finished(busy));
 }
+
+#[test]
+fn an_idle_connection_to_a_node_that_vanished_is_noticed_before_a_command_needs_it() {
+    let mut world = World::new();
+    let client = world.client();
+    world.send(client, "GET b");
+    world.asked(NODE_A);
+    world.say(NODE_A, "$1\r\n1\r\n");
+    let link = world.link(NODE_A);
+    world.pass(Duration::from_millis(1_200));
+    assert_eq!(world.asked(NODE_A), "PING");
+    world.say(NODE_A, "+PONG\r\n");
+    assert_eq!(world.told(client), "$1|1|", "the answer to the PING is nobody's");
+    world.pass(Duration::from_millis(2_500));
+    assert!(world.core.link(link).is_closed(), "the second PING was not answered");
+}
+
+#[test]
+fn a_client_that_has_not_authenticated_may_leave_little_unread() {
+    let password = Some(crate::secret::Secret::new("pw"));
+    let mut world = World::with(Options { password, ..Options::default() });
+    let client = world.client();
+    for _ in 0..1_000 {
+        if world.core.is_finished(client) {
+            return;
+        }
+        world.send(client, "PING");
+    }
+    panic!("it may leave 1,000 errors unread");
+}
