@@ -124,7 +124,7 @@ impl World {
         while self.now < end {
             self.now = (self.now + Duration::from_millis(1)).min(end);
             self.core.due(self.now);
-            if (end - self.now).as_millis() % 100 == 0 {
+            if (end - self.now).as_millis().is_multiple_of(100) {
                 self.core.tick(self.now);
             }
         }
