@@ -19,7 +19,7 @@ doc:
 # Writes docs/metrics.md, docs/limits.md and docs/commands.md from the tables in the code.
 docs:
 	KEYWAY_REWRITE=1 cargo test --test tidy
-	KEYWAY_REWRITE=1 cargo test --lib docs
+	KEYWAY_REWRITE=1 cargo test --test it the_page_of_commands
 
 # The decoders with random input, a minute each. Needs a nightly toolchain and cargo-fuzz.
 FUZZ_SECONDS ?= 60

@@ -9,3 +9,4 @@ mod commands;
 mod differential;
 mod support;
 mod transcript;
+mod up;

@@ -71,6 +71,11 @@ impl Process {
         self.child.id()
     }
 
+    /// What it writes, if that was piped; once.
+    pub(crate) fn stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
     /// How it ended, if it has.
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child of ours can be waited for")
