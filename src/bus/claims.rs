@@ -2,11 +2,12 @@
 //!
 //! A primary claims its slots in every heartbeat. A claim wins a slot that has no owner, or one
 //! whose owner's epoch is lower; whoever claims a slot with a lower epoch than its owner's is told
-//! about that owner (UPDATE). Two primaries of one epoch would never settle, so one of them (the
+//! about that owner (UPDATE). An owner may take an epoch for other reasons after it lost a slot that
+//! third nodes still see with it; so what an owner does not claim any more is free for any claim. Two primaries of one epoch would never settle, so one of them (the
 //! one with the smaller id) takes the next.
 
 use super::{Header, Member, NodeKey, Update};
-use crate::cluster::{Epoch, Move, NodeFlags, SlotSet};
+use crate::cluster::{Epoch, Move, NodeFlags, Slot, SlotSet};
 
 impl Member {
     /// A node is a primary, or whose replica it is.
@@ -51,14 +52,17 @@ impl Member {
         let is_primary = node.is_primary();
         let owner = if is_primary { Some(key) } else { node.primary };
         let differs = owner.is_some_and(|owner| *self.view.node(owner).slots() != header.slots);
-        if differs {
+        // An owner may also claim again what it had stopped to claim.
+        if differs || self.view.has_unclaimed() {
             if is_primary {
                 self.apply_claim(key, header.config_epoch, &header.slots);
             }
             let outbid = |owner: NodeKey| {
                 owner != key && self.view.node(owner).config_epoch > header.config_epoch
             };
-            let mut owners = header.slots.iter().filter_map(|slot| self.view.owner(slot));
+            // What an owner no longer claims is not worth telling: it may be wrong by now.
+            let claimed = header.slots.iter().filter(|slot| self.view.is_claimed(*slot));
+            let mut owners = claimed.filter_map(|slot| self.view.owner(slot));
             if let Some(better) = owners.find(|owner| outbid(*owner)) {
                 tracing::debug!(node = %header.sender, "told a node about a newer owner of its slots");
                 self.send_update(key, better);
@@ -92,14 +96,23 @@ impl Member {
     fn apply_claim(&mut self, claimant: NodeKey, epoch: Epoch, slots: &SlotSet) {
         let mut lost = SlotSet::new();
         let mut changed = false;
-        for slot in slots.iter() {
+        for slot in Slot::all() {
             let owner = self.view.owner(slot);
-            // A slot on its way to us is its importer's and its exporter's business until the
-            // operator (or his tool) says where it belongs.
-            if owner == Some(claimant) || self.view.importing_from(slot).is_some() {
+            if owner == Some(claimant) {
+                // It stays bound to it until somebody claims it: a redirect is better than none.
+                self.view.set_claimed(slot, slots.contains(slot));
                 continue;
             }
-            if owner.is_some_and(|owner| self.view.node(owner).config_epoch >= epoch) {
+            if !slots.contains(slot) {
+                continue;
+            }
+            // A slot on its way to us is its importer's and its exporter's business until the
+            // operator (or his tool) says where it belongs.
+            if self.view.importing_from(slot).is_some() {
+                continue;
+            }
+            let outbid = |owner| self.view.node(owner).config_epoch >= epoch;
+            if self.view.is_claimed(slot) && owner.is_some_and(outbid) {
                 continue;
             }
             if owner == Some(NodeKey::MYSELF) {

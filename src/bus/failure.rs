@@ -185,9 +185,10 @@ impl Member {
             // Looked at again by the tick.
             return;
         }
-        let failed = |key: NodeKey| self.view.node(key).flags.any(NodeFlags::FAIL);
-        let covered = !self.options.require_full_coverage
-            || Slot::all().all(|slot| self.view.owner(slot).is_some_and(|key| !failed(key)));
+        let serves = |node: &Node| !node.flags.any(NodeFlags::FAIL);
+        let served = self.view.nodes().filter(|(_, node)| serves(node));
+        let served: usize = served.map(|(_, node)| node.slot_count()).sum();
+        let covered = !self.options.require_full_coverage || served == Slot::COUNT;
         let unreachable = NodeFlags::PFAIL.with(NodeFlags::FAIL);
         let reachable = |node: &Node| node.is_voter() && !node.flags.any(unreachable);
         let majority =

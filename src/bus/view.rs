@@ -143,6 +143,9 @@ pub struct View {
     keys: BTreeMap<NodeId, NodeKey>,
     next_key: NonZeroU32,
     owners: Box<[Option<NodeKey>]>,
+    /// Slots whose owner no longer claims them: still bound to it, so that clients are sent
+    /// somewhere, but free for whoever claims them.
+    unclaimed: SlotSet,
     migrating: BTreeMap<Slot, NodeKey>,
     importing: BTreeMap<Slot, NodeKey>,
     /// The slots of the two maps above, for the one lookup that a request makes.
@@ -166,6 +169,7 @@ impl View {
             keys,
             next_key: NonZeroU32::MIN.saturating_add(1),
             owners: vec![None; Slot::COUNT].into_boxed_slice(),
+            unclaimed: SlotSet::new(),
             migrating: BTreeMap::new(),
             importing: BTreeMap::new(),
             open: SlotSet::new(),
@@ -339,6 +343,7 @@ impl View {
     /// Gives a slot to a node, or to nobody; true if that changed its owner.
     pub fn assign(&mut self, slot: Slot, owner: Option<NodeKey>) -> bool {
         let was = std::mem::replace(&mut self.owners[slot.index()], owner);
+        self.unclaimed.remove(slot);
         if was == owner {
             return false;
         }
@@ -353,6 +358,25 @@ impl View {
             node.slot_count += 1;
         }
         true
+    }
+
+    /// Notes whether the owner of a slot still claims it.
+    pub fn set_claimed(&mut self, slot: Slot, claimed: bool) {
+        if claimed {
+            self.unclaimed.remove(slot);
+        } else {
+            self.unclaimed.insert(slot);
+        }
+    }
+
+    /// Whether there are slots whose owner does not claim them.
+    pub fn has_unclaimed(&self) -> bool {
+        !self.unclaimed.is_empty()
+    }
+
+    /// Whether a slot has an owner, and one that claims it.
+    pub fn is_claimed(&self, slot: Slot) -> bool {
+        self.owner(slot).is_some() && !self.unclaimed.contains(slot)
     }
 
     /// Takes every slot from a node; true if it had any.

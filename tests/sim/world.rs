@@ -1,0 +1,362 @@
+//! The world: hosts, the connections between them, and what happens when.
+//!
+//! Connections are TCP's: in order, late at will, stalled by a partition, gone with their host.
+//! A crash loses all but what was persisted.
+
+use keyway::bus::{self, Change, Input, IpRange, LinkId, Member, Options, Output, Refusal};
+use keyway::clock::Now;
+use keyway::cluster::{Durable, NodeFlags, NodeId, Slot, SlotSet};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher};
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+const BUS_PORT: u16 = 17_000;
+pub(crate) const NODE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection to nowhere takes to fail.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a partition holds a packet before it is tried again.
+const STALL: Duration = Duration::from_millis(100);
+
+pub(crate) struct Host {
+    pub(crate) member: Member,
+    disk: Option<String>,
+    alive: bool,
+    /// How often it has started: events of an earlier life do not reach a later one.
+    life: u32,
+}
+
+/// One end of a connection.
+type End = (usize, LinkId);
+
+enum Event {
+    Tick,
+    Dialled { link: LinkId, to: SocketAddr },
+    Opened(LinkId),
+    Closed(LinkId),
+    Arrived { link: LinkId, bytes: Vec<u8>, from: usize },
+}
+
+pub(crate) struct World {
+    pub(crate) hosts: Vec<Host>,
+    start: Now,
+    now: Now,
+    rng: SmallRng,
+    sequence: u64,
+    events: BTreeMap<(Instant, u64), (usize, u32, Event)>,
+    peers: BTreeMap<End, End>,
+    /// When the last packet of a connection arrives: the next one does not overtake it.
+    latest: BTreeMap<End, Instant>,
+    /// Pairs, from and to, between which nothing gets through.
+    cut: BTreeSet<(usize, usize)>,
+    trace: DefaultHasher,
+}
+
+fn ip(host: usize) -> IpAddr {
+    IpAddr::from([10, 0, (host / 250) as u8, (host % 250) as u8 + 1])
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, hosts: usize) -> Self {
+        let now = Now { instant: Instant::now(), unix_ms: 1_700_000_000_000 };
+        let mut world = Self {
+            hosts: Vec::new(),
+            start: now,
+            now,
+            rng: SmallRng::seed_from_u64(seed),
+            sequence: 0,
+            events: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            latest: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            trace: DefaultHasher::new(),
+        };
+        for host in 0..hosts {
+            let seed = world.rng.random();
+            let member = Member::new(Self::options(), None, seed, world.now);
+            world.hosts.push(Host { member, disk: None, alive: true, life: 0 });
+            world.drain(host);
+            world.schedule(host, Duration::ZERO, Event::Tick);
+        }
+        world
+    }
+
+    fn options() -> Options {
+        let all: IpRange = "10.0.0.0/8".parse().expect("a range");
+        Options { node_timeout: NODE_TIMEOUT, allow_from: vec![all], ..Options::new(7000) }
+    }
+
+    pub(crate) fn random(&mut self, below: usize) -> usize {
+        self.rng.random_range(0..below)
+    }
+
+    pub(crate) fn id(&self, host: usize) -> NodeId {
+        self.hosts[host].member.view().myself().id
+    }
+
+    fn schedule(&mut self, host: usize, after: Duration, event: Event) {
+        self.sequence += 1;
+        let life = self.hosts[host].life;
+        self.events.insert((self.now.instant + after, self.sequence), (host, life, event));
+    }
+
+    fn delay(&mut self) -> Duration {
+        Duration::from_micros(self.rng.random_range(100..20_000))
+    }
+
+    fn is_cut(&self, from: usize, to: usize) -> bool {
+        self.cut.contains(&(from, to))
+    }
+
+    /// An operator's command.
+    pub(crate) fn apply(&mut self, host: usize, change: Change) -> Result<(), Refusal> {
+        let applied = self.hosts[host].member.apply(self.now, change);
+        self.drain(host);
+        applied.map(|_| ())
+    }
+
+    pub(crate) fn meet(&mut self, host: usize, other: usize) {
+        let change = Change::Meet { ip: ip(other), port: 7000, bus_port: BUS_PORT };
+        self.apply(host, change).expect("MEET is always taken");
+    }
+
+    /// Everyone meets the first, and the slots are shared out evenly among the first `primaries`.
+    pub(crate) fn form(&mut self, primaries: usize) {
+        for host in 0..self.hosts.len() {
+            if host < primaries {
+                let bound = |n: usize| n * Slot::COUNT / primaries;
+                let slots: SlotSet =
+                    Slot::all().skip(bound(host)).take(bound(host + 1) - bound(host)).collect();
+                self.apply(host, Change::AddSlots(slots)).expect("free slots");
+            }
+            if host > 0 {
+                self.meet(host, 0);
+            }
+        }
+        self.run_until("a cluster", Duration::from_secs(20), |world| world.agrees_and_is_ok());
+    }
+
+    pub(crate) fn crash(&mut self, host: usize) {
+        self.hosts[host].alive = false;
+        self.hosts[host].life += 1;
+        let ends: Vec<End> = self.peers.keys().filter(|end| end.0 == host).copied().collect();
+        for end in ends {
+            self.hang_up(end);
+        }
+    }
+
+    pub(crate) fn restart(&mut self, host: usize) {
+        let text = self.hosts[host].disk.clone().expect("it ran before");
+        let saved = Durable::parse(&text).expect("what was saved can be read");
+        let seed = self.rng.random();
+        let member = Member::new(Self::options(), Some(&saved), seed, self.now);
+        self.hosts[host].member = member;
+        self.hosts[host].alive = true;
+        self.drain(host);
+        self.schedule(host, Duration::ZERO, Event::Tick);
+    }
+
+    /// Cuts the hosts in two, in both directions.
+    pub(crate) fn partition(&mut self, side: &[usize]) {
+        for a in 0..self.hosts.len() {
+            for b in 0..self.hosts.len() {
+                if side.contains(&a) != side.contains(&b) {
+                    self.cut.insert((a, b));
+                }
+            }
+        }
+    }
+
+    /// Nothing from `from` reaches `to`; the other way all is well.
+    pub(crate) fn cut_one_way(&mut self, from: usize, to: usize) {
+        self.cut.insert((from, to));
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    fn hang_up(&mut self, end: End) {
+        let Some(peer) = self.peers.remove(&end) else { return };
+        self.peers.remove(&peer);
+        let delay = self.delay();
+        // The other end learns of it after all that is still under way.
+        let after = self.latest.get(&peer).map(|at| at.saturating_duration_since(self.now.instant));
+        self.schedule(peer.0, delay + after.unwrap_or_default(), Event::Closed(peer.1));
+    }
+
+    fn feed(&mut self, host: usize, input: Input) {
+        self.hosts[host].member.handle_input(self.now, input);
+        self.drain(host);
+    }
+
+    fn drain(&mut self, host: usize) {
+        while let Some(output) = self.hosts[host].member.poll_output() {
+            match output {
+                Output::Persist(durable) => {
+                    let text = durable.to_text();
+                    assert_eq!(Durable::parse(&text).map(|read| read.to_text()), Ok(text.clone()));
+                    self.hosts[host].disk = Some(text);
+                }
+                Output::Connect { link, to } => {
+                    let delay = self.delay();
+                    self.schedule(host, delay, Event::Dialled { link, to });
+                }
+                Output::Send { link, packet } => {
+                    let Some(peer) = self.peers.get(&(host, link)).copied() else { continue };
+                    let mut bytes = Vec::new();
+                    bus::encode(&packet, &mut bytes);
+                    let delay = self.delay();
+                    let latest = self.latest.entry(peer).or_insert(self.now.instant);
+                    *latest = (self.now.instant + delay).max(*latest);
+                    let after = latest.saturating_duration_since(self.now.instant);
+                    let event = Event::Arrived { link: peer.1, bytes, from: host };
+                    self.schedule(peer.0, after, event);
+                }
+                Output::Close(link) => self.hang_up((host, link)),
+                Output::SlotsLost(_) | Output::Deliver(_) => {}
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        let Some(((at, _), (host, life, event))) = self.events.pop_first() else { return };
+        let passed = at.saturating_duration_since(self.now.instant);
+        self.now = self.now.after(passed);
+        if self.hosts[host].life != life || !self.hosts[host].alive {
+            return;
+        }
+        match event {
+            Event::Tick => {
+                self.feed(host, Input::Timeout);
+                let due = self.hosts[host].member.poll_timeout().expect("a member always ticks");
+                let after = due.saturating_duration_since(self.now.instant);
+                self.schedule(host, after.max(Duration::from_millis(1)), Event::Tick);
+            }
+            Event::Dialled { link, to } => self.dial(host, link, to),
+            Event::Opened(link) => self.feed(host, Input::Opened(link)),
+            Event::Closed(link) => {
+                self.peers.remove(&(host, link));
+                self.feed(host, Input::Closed(link));
+            }
+            Event::Arrived { link, bytes, from } => {
+                if !self.peers.contains_key(&(host, link)) {
+                    return;
+                }
+                if self.is_cut(from, host) {
+                    self.schedule(host, STALL, Event::Arrived { link, bytes, from });
+                    return;
+                }
+                let at = self.now.instant.saturating_duration_since(self.start.instant);
+                (host, at, &bytes).hash(&mut self.trace);
+                let packet = bus::decode(&bytes.into());
+                self.feed(host, Input::Received { link, packet });
+            }
+        }
+    }
+
+    fn dial(&mut self, host: usize, link: LinkId, to: SocketAddr) {
+        let target =
+            (0..self.hosts.len()).find(|other| SocketAddr::new(ip(*other), BUS_PORT) == to);
+        let Some(target) = target.filter(|target| self.hosts[*target].alive) else {
+            self.feed(host, Input::Closed(link));
+            return;
+        };
+        if self.is_cut(host, target) || self.is_cut(target, host) {
+            self.schedule(host, CONNECT_TIMEOUT, Event::Closed(link));
+            return;
+        }
+        let Some(accepted) = self.hosts[target].member.new_link() else {
+            self.feed(host, Input::Closed(link));
+            return;
+        };
+        self.peers.insert((host, link), (target, accepted));
+        self.peers.insert((target, accepted), (host, link));
+        self.feed(target, Input::Accepted { link: accepted, peer: ip(host), local: ip(target) });
+        let delay = self.delay();
+        self.schedule(host, delay, Event::Opened(link));
+    }
+
+    pub(crate) fn run(&mut self, time: Duration) {
+        let until = self.now.instant + time;
+        while self.events.first_key_value().is_some_and(|((at, _), _)| *at <= until) {
+            self.step();
+            self.check_invariants();
+        }
+        let left = until.saturating_duration_since(self.now.instant);
+        self.now = self.now.after(left);
+    }
+
+    /// Lets time pass until `fact` is true.
+    pub(crate) fn run_until(
+        &mut self,
+        what: &str,
+        within: Duration,
+        fact: impl Fn(&Self) -> bool,
+    ) -> Duration {
+        let begin = self.now.instant;
+        while !fact(self) {
+            let waited = self.now.instant.saturating_duration_since(begin);
+            assert!(waited < within, "not within {within:?}: {what}\n{}", self.show());
+            self.run(Duration::from_millis(100));
+        }
+        self.now.instant.saturating_duration_since(begin)
+    }
+
+    fn alive(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| host.alive)
+    }
+
+    /// What must hold whatever happens: no node has an epoch that it has not seen.
+    fn check_invariants(&self) {
+        for host in self.alive() {
+            let view = host.member.view();
+            assert!(view.current_epoch >= view.myself().config_epoch, "an epoch nobody has seen");
+        }
+    }
+
+    /// What one host believes of everyone, in words.
+    fn belief(&self, host: &Host) -> Vec<String> {
+        let records = host.member.view().records();
+        let line = |record: &keyway::cluster::NodeRecord| {
+            let flags = record.flags.without(NodeFlags::MYSELF);
+            let (ip, epoch, slots) = (record.ip, record.config_epoch, &record.slots);
+            format!("{} {ip:?} {flags} {epoch} {slots}", record.id)
+        };
+        records.iter().map(line).collect()
+    }
+
+    /// Whether all that are alive believe the same.
+    pub(crate) fn agrees(&self) -> bool {
+        let mut beliefs = self.alive().map(|host| self.belief(host));
+        let first = beliefs.next().expect("somebody is alive");
+        first.len() >= self.alive().count() && beliefs.all(|belief| belief == first)
+    }
+
+    pub(crate) fn agrees_and_is_ok(&self) -> bool {
+        self.alive().all(|host| host.member.view().state_ok) && self.agrees()
+    }
+
+    pub(crate) fn show(&self) -> String {
+        let mut text = String::new();
+        for host in self.alive() {
+            let state = if host.member.view().state_ok { "ok" } else { "fail" };
+            text += &format!("{} {state}\n", host.member.view().myself().id);
+            for line in self.belief(host) {
+                text += &format!("    {line}\n");
+            }
+        }
+        text
+    }
+
+    /// A number for all that has happened: the same for the same seed.
+    pub(crate) fn trace(&self) -> u64 {
+        self.trace.finish()
+    }
+
+    pub(crate) fn disk(&self, host: usize) -> &str {
+        self.hosts[host].disk.as_deref().unwrap_or_default()
+    }
+}
