@@ -1,1 +1,249 @@
+//! What strangers and liars get: nothing.
 
+use super::*;
+use crate::cluster::{Epoch, Slot, SlotSet};
+use std::net::IpAddr;
+
+const OWN: &str = "1111111111111111111111111111111111111111";
+const FRIEND: &str = "2222222222222222222222222222222222222222";
+const STRANGER: &str = "3333333333333333333333333333333333333333";
+
+fn id(text: &str) -> NodeId {
+    NodeId::parse(text.as_bytes()).expect("an id of the test")
+}
+
+fn durable() -> Durable {
+    let text = format!(
+        "{OWN} 10.0.0.1:7000@17000 myself,master - 0 0 1 connected 0-8191\n\
+         {FRIEND} 10.0.0.2:7000@17000 master - 0 0 2 connected 8192-16383\n\
+         vars currentEpoch 2 lastVoteEpoch 0 shardId {OWN}\n"
+    );
+    Durable::parse(&text).expect("two nodes")
+}
+
+/// A member with one friend, whose cluster is up, and a link that somebody opened to it.
+fn member_and_link(peer: &str) -> (Member, LinkId, Now) {
+    let now = Now::read();
+    let mut member = Member::new(Options::new(7000), Some(&durable()), [1; 32], now);
+    let now = now.after(Duration::from_secs(3));
+    member.handle_input(now, Input::Timeout);
+    assert!(member.view().state_ok);
+    let link = member.new_link().expect("few links");
+    let (peer, local) = (peer.parse().expect("an ip"), IpAddr::from([10, 0, 0, 1]));
+    member.handle_input(now, Input::Accepted { link, peer, local });
+    while member.poll_output().is_some() {}
+    (member, link, now)
+}
+
+fn header(sender: &str) -> Header {
+    Header {
+        sender: id(sender),
+        current_epoch: Epoch(2),
+        config_epoch: Epoch(2),
+        offset: 0,
+        slots: Slot::all().skip(8192).collect(),
+        replica_of: None,
+        ip: None,
+        port: 7000,
+        secondary_port: 0,
+        bus_port: 17_000,
+        flags: NodeFlags::PRIMARY,
+        state_ok: true,
+        paused: false,
+        force_ack: false,
+        extensions: true,
+    }
+}
+
+fn say(member: &mut Member, now: Now, link: LinkId, header: Header, body: Body) -> Vec<Output> {
+    let packet = Ok(Packet::Full { header: Box::new(header), body });
+    member.handle_input(now, Input::Received { link, packet });
+    std::iter::from_fn(|| member.poll_output()).collect()
+}
+
+/// All that a member believes, but for the times at which it last heard of others.
+fn belief(member: &Member) -> String {
+    format!("{}{}", member.view().durable().to_text(), member.view().state_ok)
+}
+
+fn lies() -> Vec<Body> {
+    let update = |node: &str, epoch| Update {
+        node: id(node),
+        config_epoch: Epoch(epoch),
+        slots: SlotSet::full(),
+    };
+    let entry = GossipEntry {
+        id: id("4444444444444444444444444444444444444444"),
+        ping_sent: 0,
+        pong_received: 0,
+        ip: Some(IpAddr::from([6, 6, 6, 6])),
+        port: 1,
+        bus_port: 2,
+        flags: NodeFlags::PRIMARY,
+        secondary_port: 0,
+    };
+    let failed = GossipEntry { id: id(FRIEND), flags: NodeFlags::FAIL, ..entry.clone() };
+    let gossip = Gossip {
+        entries: vec![entry, failed],
+        extensions: vec![Extension::ForgottenNode { node: id(FRIEND), ttl_secs: 60 }],
+    };
+    vec![
+        Body::Fail(id(FRIEND)),
+        Body::Fail(id(OWN)),
+        Body::Update(update(FRIEND, u64::MAX)),
+        Body::Update(update(FRIEND, 9)),
+        Body::Ping(gossip.clone()),
+        Body::Pong(gossip),
+        Body::Broadcast(Broadcast::Publish { channel: "c".into(), message: "m".into() }),
+        Body::VoteRequest,
+        Body::VoteGranted,
+        Body::ManualFailoverStart,
+    ]
+}
+
+#[test]
+fn what_a_stranger_says_changes_nothing() {
+    for lie in lies() {
+        let (mut member, link, now) = member_and_link("127.0.0.1");
+        let before = belief(&member);
+        let greedy = Header {
+            slots: SlotSet::full(),
+            config_epoch: Epoch(99),
+            current_epoch: Epoch(99),
+            ..header(STRANGER)
+        };
+        let kind = lie.kind();
+        let outputs = say(&mut member, now, link, greedy, lie);
+        assert_eq!(belief(&member), before, "{kind:?}");
+        let answered = |output: &Output| matches!(output, Output::Send { packet, .. } if packet.kind() == Kind::Pong);
+        // As servers do: a PING is answered, which tells the other end who is here.
+        let expected = usize::from(kind == Kind::Ping);
+        assert_eq!(outputs.iter().filter(|output| answered(output)).count(), expected, "{kind:?}");
+        assert_eq!(outputs.len(), expected, "{kind:?}: {outputs:?}");
+    }
+}
+
+#[test]
+fn a_meet_is_taken_from_where_it_is_allowed() {
+    let meet = || Body::Meet(Gossip::default());
+    for (peer, range, taken) in [
+        ("127.0.0.1", None, true),
+        ("10.0.0.2", None, true),
+        ("10.0.0.3", None, false),
+        ("10.0.0.3", Some("10.0.0.0/24"), true),
+        ("10.0.1.3", Some("10.0.0.0/24"), false),
+    ] {
+        let (mut member, link, now) = member_and_link(peer);
+        let range: Option<IpRange> = range.map(|range| range.parse().expect("a range"));
+        let allow_from = range.into_iter().collect();
+        member.set_options(Options { allow_from, ..member.options().clone() });
+        let outputs = say(&mut member, now, link, header(STRANGER), meet());
+        assert_eq!(member.view().len(), if taken { 3 } else { 2 }, "{peer}");
+        assert_eq!(outputs.contains(&Output::Close(link)), !taken, "{peer}");
+        assert_eq!(member.stats().refused_meets, u64::from(!taken));
+    }
+}
+
+#[test]
+fn an_epoch_out_of_all_bounds_is_not_believed_even_of_a_friend() {
+    let (mut member, link, now) = member_and_link("10.0.0.2");
+    let before = belief(&member);
+    let mad = Header { current_epoch: Epoch(u64::MAX), ..header(FRIEND) };
+    let outputs = say(&mut member, now, link, mad, Body::Ping(Gossip::default()));
+    assert_eq!(outputs, [Output::Close(link)]);
+    assert_eq!(belief(&member), before);
+}
+
+#[test]
+fn a_newer_claim_takes_slots_and_an_older_one_is_corrected() {
+    let (mut member, link, now) = member_and_link("10.0.0.2");
+    let more: SlotSet = Slot::all().skip(8000).collect();
+    let older = Header { config_epoch: Epoch(1), slots: more.clone(), ..header(FRIEND) };
+    say(&mut member, now, link, older, Body::Ping(Gossip::default()));
+    assert_eq!(member.view().myself().slot_count(), 8192, "the owner's epoch is not lower");
+    let newer =
+        Header { config_epoch: Epoch(5), current_epoch: Epoch(5), slots: more, ..header(FRIEND) };
+    let outputs = say(&mut member, now, link, newer, Body::Ping(Gossip::default()));
+    assert_eq!(member.view().myself().slot_count(), 8000);
+    assert!(matches!(outputs[0], Output::Persist(_)), "saved before anything is sent");
+    let lost: SlotSet = Slot::all().skip(8000).take(192).collect();
+    assert!(outputs.contains(&Output::SlotsLost(lost)));
+}
+
+/// Replicas of real servers are told of by gossip, and a failover among them is followed.
+#[test]
+fn the_failover_of_others_is_followed() {
+    let (mut member, link, now) = member_and_link("10.0.0.2");
+    let replica = "5555555555555555555555555555555555555555";
+    let entry = GossipEntry {
+        id: id(replica),
+        ping_sent: 0,
+        pong_received: 0,
+        ip: Some(IpAddr::from([10, 0, 0, 5])),
+        port: 7000,
+        bus_port: 17_000,
+        flags: NodeFlags::REPLICA,
+        secondary_port: 0,
+    };
+    let gossip = Gossip { entries: vec![entry], extensions: Vec::new() };
+    say(&mut member, now, link, header(FRIEND), Body::Ping(gossip));
+    let second = member.new_link().expect("few links");
+    let (peer, local) = (IpAddr::from([10, 0, 0, 5]), IpAddr::from([10, 0, 0, 1]));
+    member.handle_input(now, Input::Accepted { link: second, peer, local });
+    let follower = Header {
+        replica_of: Some(id(FRIEND)),
+        flags: NodeFlags::REPLICA,
+        offset: 14,
+        ..header(replica)
+    };
+    say(&mut member, now, second, follower, Body::Ping(Gossip::default()));
+    let view = member.view();
+    let primary = view.key(&id(FRIEND)).expect("known");
+    assert_eq!(
+        view.replicas_of(primary).map(|(_, node)| node.id).collect::<Vec<_>>(),
+        [id(replica)]
+    );
+
+    let won = Header { config_epoch: Epoch(3), current_epoch: Epoch(3), ..header(replica) };
+    say(&mut member, now, second, won, Body::Pong(Gossip::default()));
+    let view = member.view();
+    let owner = view.owner(Slot::new(16_383).expect("a slot")).expect("an owner");
+    assert_eq!(view.node(owner).id, id(replica));
+    assert!(view.node(owner).is_primary());
+    assert_eq!(view.node(primary).slot_count(), 0);
+}
+
+#[test]
+fn garbage_is_counted_and_ends_a_link_after_a_while() {
+    let (mut member, link, now) = member_and_link("10.0.0.9");
+    for n in 1..=10 {
+        member.handle_input(now, Input::Received { link, packet: Err(PacketError::Version(0)) });
+        let outputs: Vec<Output> = std::iter::from_fn(|| member.poll_output()).collect();
+        assert_eq!(outputs.contains(&Output::Close(link)), n == 10);
+        assert_eq!(member.stats().malformed, n);
+    }
+}
+
+#[test]
+fn strangers_do_not_take_every_connection() {
+    let (mut member, _, now) = member_and_link("10.0.0.9");
+    let mut accepted = 1;
+    while let Some(link) = member.new_link() {
+        let (peer, local) = (IpAddr::from([10, 0, 0, 9]), IpAddr::from([10, 0, 0, 1]));
+        member.handle_input(now, Input::Accepted { link, peer, local });
+        accepted += 1;
+        assert!(accepted <= 256);
+    }
+    assert_eq!(accepted, 256);
+}
+
+#[test]
+fn a_fresh_node_persists_its_name_before_anything_else() {
+    let now = Now::read();
+    let mut member = Member::new(Options::new(7000), None, [3; 32], now);
+    let Some(Output::Persist(durable)) = member.poll_output() else { panic!("nothing to save") };
+    assert_eq!(durable.myself().id, member.view().myself().id);
+    let again = Member::new(Options::new(7000), Some(&durable), [4; 32], now);
+    assert_eq!(again.view().myself().id, member.view().myself().id);
+    assert_eq!(again.shard_id(), member.shard_id());
+}
