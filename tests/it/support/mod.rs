@@ -23,4 +23,5 @@ pub(crate) use cluster::Cluster;
 pub(crate) use ports::{free_port, free_ports};
 pub(crate) use process::Process;
 pub(crate) use server::{Keyway, Kind, Server};
+pub(crate) use stock::tool;
 pub(crate) use wait::{eventually, wait_for};
