@@ -335,6 +335,11 @@ impl ProxyArgs {
 }
 
 fn check(file: &Path) -> Result<ExitCode> {
+    if file.extension().is_some_and(|extension| extension == "conf") {
+        crate::node::io::check(&config::node::NodeConfig::from_file(file)?)?;
+        println!("{}: right", file.display());
+        return Ok(ExitCode::SUCCESS);
+    }
     let text =
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     match config::check_proxy(&file.display().to_string(), &text) {
@@ -415,6 +420,21 @@ mod tests {
         assert_eq!(config.listen, [SocketAddr::from(([127, 0, 0, 1], 2))]);
         assert_eq!(config.workers.to_string(), "3");
         assert_eq!(config.log.filter, "warn");
+    }
+
+    #[test]
+    fn a_node_file_is_checked_by_the_nodes_own_rules() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("node.conf");
+        for (text, right) in [
+            ("port 7000\ncluster-enabled yes\n", true),
+            ("port many\n", false),
+            ("no-such-directive 1\n", false),
+            ("cluster-enabled yes   // on\n", false),
+        ] {
+            std::fs::write(&file, text).expect("it is writable");
+            assert_eq!(check(&file).is_ok(), right, "{text}");
+        }
     }
 
     #[test]

@@ -61,6 +61,24 @@ impl NodeError {
     }
 }
 
+/// Says whether a node would start with this configuration, and starts nothing.
+///
+/// # Errors
+/// What is wrong with it: the first mistake, in the words of `redis-server`.
+pub fn check(config: &NodeConfig) -> Result<(), FatalConfig> {
+    config.refuse_what_is_not_built()?;
+    let options = CoreOptions {
+        directives: config.directives.iter().map(|d| (d.name.clone(), d.words.clone())).collect(),
+        config_file: None,
+        host: Box::new(host::Process::new()),
+        seed: 0,
+    };
+    let refused = |(place, reason): (usize, String)| {
+        config.fatal(place.min(config.directives.len().saturating_sub(1)), reason)
+    };
+    Core::new(Now::read(), options).map(|_| ()).map_err(refused)
+}
+
 /// Runs a node until it is told to stop: by SIGTERM, SIGINT or SHUTDOWN.
 ///
 /// # Errors
