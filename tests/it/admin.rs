@@ -2,4 +2,5 @@
 
 mod create;
 mod handbook;
+mod manners;
 mod moves;

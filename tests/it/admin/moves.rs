@@ -20,7 +20,7 @@ fn tool(args: &[&str]) -> Output {
 }
 
 /// Runs the tool, which must end well; what it printed.
-fn good(args: &[&str]) -> String {
+pub(super) fn good(args: &[&str]) -> String {
     let output = tool(args);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{args:?}:\n{text}");
@@ -28,7 +28,7 @@ fn good(args: &[&str]) -> String {
 }
 
 /// Runs the tool, which must end with 1; what it printed.
-fn bad(args: &[&str]) -> String {
+pub(super) fn bad(args: &[&str]) -> String {
     let output = tool(args);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{args:?}:\n{text}");
@@ -79,7 +79,7 @@ fn keys_of(cluster: &Cluster) -> BTreeSet<String> {
     all
 }
 
-fn slots_of(cluster: &Cluster, node: usize) -> usize {
+pub(super) fn slots_of(cluster: &Cluster, node: usize) -> usize {
     let id = cluster.id(node);
     let text = cluster.nodes()[node].client().text(&["CLUSTER", "NODES"]);
     let line = text.lines().find(|line| line.starts_with(&id)).expect("its own line");
