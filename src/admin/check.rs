@@ -87,6 +87,11 @@ impl Checkup {
         self.findings.is_empty()
     }
 
+    /// Whether every slot has one owner, though some may be open.
+    pub fn is_whole(&self) -> bool {
+        self.uncovered().is_empty() && self.contested().is_empty()
+    }
+
     /// Slots that somebody holds open, in order.
     pub fn open_slots(&self) -> BTreeSet<Slot> {
         let mut open = BTreeSet::new();

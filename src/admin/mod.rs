@@ -27,6 +27,6 @@ pub use options::{Invocation, Subcommand, UsageError};
 pub use pace::Pace;
 pub use plan::{Move, Plan, Step};
 pub use rebalance::{Transfer, Weighted, plan_rebalance};
-pub use reshard::{NotEnoughSlots, plan_reshard};
+pub use reshard::{NotEnoughSlots, left_of, plan_reshard};
 pub use slot_move::{Order, Party, Route, SlotMove, Stuck};
 pub use snapshot::{NodeView, Snapshot, slots_text};

@@ -4,6 +4,7 @@
 //! sum is what was asked for. A source gives its lowest slots first.
 
 use super::plan::Move;
+use super::snapshot::Snapshot;
 use crate::cluster::{NodeId, Slot, SlotSet};
 
 /// The sources have fewer slots than are to be moved.
@@ -39,6 +40,22 @@ pub fn plan_reshard(
     Ok(moves.collect())
 }
 
+/// Of moves that were begun by another run, those still to be made; `None` if the cluster has gone
+/// other ways since, so that the plan means nothing any more.
+pub fn left_of(moves: &[Move], snapshot: &Snapshot) -> Option<Vec<Move>> {
+    let mut left = Vec::new();
+    for slot_move in moves {
+        let owners: Vec<NodeId> =
+            snapshot.claimants(slot_move.slot).iter().map(|node| node.id()).collect();
+        match owners.as_slice() {
+            [owner] if *owner == slot_move.to => {}
+            [owner] if *owner == slot_move.from => left.push(*slot_move),
+            _ => return None,
+        }
+    }
+    Some(left)
+}
+
 /// Divides `total` by weights into whole numbers that sum up to it: each part is its exact share
 /// rounded down or up. Of equal remainders, the one for which `prefer` is larger is rounded up.
 pub(super) fn apportion(
@@ -66,7 +83,7 @@ pub(super) fn apportion(
 
 #[cfg(test)]
 mod tests {
-    use super::super::snapshot::tests::id;
+    use super::super::snapshot::tests::{cluster, id};
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -83,6 +100,15 @@ mod tests {
         let from = |n| moves.iter().filter(|m| m.from == id(n)).count();
         assert_eq!((from(1), from(2), from(3)), (1365, 1366, 1365));
         assert_eq!((moves[0].slot.number(), moves[0].from), (5461, id(2)), "the richest first");
+    }
+
+    #[test]
+    fn what_is_left_of_a_plan_is_what_its_sources_still_have() {
+        let snapshot = cluster(&["1 master 0-99", "2 master 100-199", "3 master 200-16383"]);
+        let slot = |n| Slot::new(n).expect("in range");
+        let step = |n, from: u8| Move { slot: slot(n), from: id(from), to: id(2) };
+        assert_eq!(left_of(&[step(5, 1), step(100, 1)], &snapshot), Some(vec![step(5, 1)]));
+        assert_eq!(left_of(&[step(5, 1), step(300, 1)], &snapshot), None, "300 is a third node's");
     }
 
     #[test]

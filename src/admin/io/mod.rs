@@ -8,6 +8,7 @@ mod fix;
 mod import;
 mod inspect;
 mod join;
+mod journal;
 mod members;
 mod moves;
 mod nodes;

@@ -1,13 +1,15 @@
 //! `reshard` and `rebalance`: what is asked, and what is shown before slots move.
 
 use super::failure::Failure;
+use super::journal::Journal;
 use super::moves::{MoveOptions, Moved, Style, carry_out};
 use super::nodes::Cluster;
 use super::tool::{Tool, find_id};
+use crate::admin::check::check;
 use crate::admin::options::UsageError;
 use crate::admin::plan::{Move, Plan, Step};
 use crate::admin::rebalance::{Weighted, plan_rebalance};
-use crate::admin::reshard::plan_reshard;
+use crate::admin::reshard::{left_of, plan_reshard};
 use crate::admin::snapshot::NodeView;
 use crate::cluster::{NodeId, Slot};
 use serde_json::json;
@@ -17,19 +19,39 @@ pub(super) async fn reshard(tool: &mut Tool) -> Result<(), Failure> {
     let options = MoveOptions::of(&tool.invocation)?;
     let mut cluster = tool.load(0).await?;
     let checkup = tool.check(&cluster);
-    if !checkup.is_well() {
-        return Err(Failure::new("*** Please fix your cluster problems before resharding")
-            .fix(format!("keyway cluster fix {}", cluster.entry)));
+    let refusal = || {
+        Failure::new("*** Please fix your cluster problems before resharding")
+            .fix(format!("keyway cluster fix {}", cluster.entry))
+    };
+    // What another run left open, the same command may go on with.
+    let may_go_on = checkup.is_whole() && tool.invocation.value("to").is_some();
+    if !checkup.is_well() && !may_go_on {
+        return Err(refusal());
     }
     let count = slot_count(tool)?;
     let to = receiver(tool, &cluster)?;
     let sources = sources(tool, &cluster, to)?;
-    let gives = |id: &NodeId| {
-        let node = cluster.snapshot.primary(*id).expect("sources are primaries");
-        (*id, &node.own.slots)
+    let begun = Journal::find(&sources, to, count);
+    let left = begun.as_ref().and_then(|journal| left_of(&journal.moves, &cluster.snapshot));
+    let (moves, journal) = match (begun, left) {
+        (Some(journal), Some(left)) => {
+            let there = journal.moves.len() - left.len();
+            tool.say(format!(
+                ">>> Going on with a reshard that was stopped: {there} of {count} slots are there."
+            ));
+            (left, journal)
+        }
+        _ if !checkup.is_well() => return Err(refusal()),
+        _ => {
+            let gives = |id: &NodeId| {
+                let node = cluster.snapshot.primary(*id).expect("sources are primaries");
+                (*id, &node.own.slots)
+            };
+            let given: Vec<_> = sources.iter().map(gives).collect();
+            let moves = plan_reshard(&given, to, count).map_err(Failure::error)?;
+            (moves.clone(), Journal { from: sources.clone(), to, moves })
+        }
     };
-    let given: Vec<_> = sources.iter().map(gives).collect();
-    let moves = plan_reshard(&given, to, count).map_err(Failure::error)?;
     show(tool, &cluster, &sources, to, &moves);
     let plan = Plan::of_moves(moves.iter().copied());
     if tool.only_shows(&plan) {
@@ -38,9 +60,17 @@ pub(super) async fn reshard(tool: &mut Tool) -> Result<(), Failure> {
     if !tool.confirm("Do you want to proceed with the proposed reshard plan (yes/no)? ")? {
         return Err(Failure::silent());
     }
+    if let Err(error) = journal.save() {
+        tracing::debug!(%error, "no journal: if this run is killed, `fix` finishes what is open");
+    }
     let moved = carry_out(&mut cluster, &moves, &options, Style::Slots, tool.report()).await?;
+    journal.remove();
     note_moved(tool, moved);
-    Ok(())
+    if check(&cluster.snapshot).is_well() {
+        return Ok(());
+    }
+    Err(Failure::error("The slots have moved, but others are still open.")
+        .fix(format!("keyway cluster fix {}", cluster.entry)))
 }
 
 fn note_moved(tool: &mut Tool, moved: Moved) {

@@ -163,6 +163,7 @@ impl World {
         let output = Command::new("sh")
             .args(["-c", &command])
             .env("PATH", &self.path)
+            .env("XDG_STATE_HOME", self.folder.path())
             .env_remove("REDISCLI_AUTH")
             .output()
             .expect("a shell");

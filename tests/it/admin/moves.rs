@@ -4,15 +4,24 @@ use crate::support::{Cluster, Kind, eventually, wait_for};
 use keyway::cluster::Slot;
 use keyway::resp::Reply;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Keys of a test: some slots have several, some none.
 const KEYS: usize = 20_000;
 
+/// Where runs of these tests leave word of what they began: not in the home of who runs them.
+fn state() -> &'static Path {
+    static STATE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    STATE.get_or_init(|| tempfile::tempdir().expect("a folder")).path()
+}
+
 fn tool(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_keyway"))
         .arg("cluster")
+        .env("XDG_STATE_HOME", state())
         .args(args)
         .stdin(Stdio::null())
         .output()
@@ -136,6 +145,7 @@ fn start_reshard(cluster: &Cluster, slots: &str) -> Child {
         .args(["cluster", "reshard", "--from", "all", "--to", &to, "--slots", slots, "--yes"])
         // Small batches: more moments to be killed in.
         .args(["--pipeline", "1", &entry])
+        .env("XDG_STATE_HOME", state())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
@@ -163,6 +173,30 @@ fn a_tool_that_was_killed_in_the_middle_leaves_nothing_that_fix_cannot_finish() 
         good(&["check", &entry]);
     }
     assert!(slots_of(&cluster, 2) > at_start);
+}
+
+#[test]
+fn the_same_command_again_finishes_what_a_killed_one_began() {
+    let Some(cluster) = Cluster::redis(3, 0) else { return };
+    fill(&cluster);
+    let before = keys_of(&cluster);
+    let (entry, to) = (cluster.seeds()[0].clone(), cluster.id(2));
+    let at_start = slots_of(&cluster, 2);
+    let mut reshard = start_reshard(&cluster, "3000");
+    wait_for("slots move", Duration::from_secs(20), || slots_of(&cluster, 2) > at_start);
+    reshard.kill().expect("it is ours");
+    reshard.wait().expect("it ends");
+    let args = ["reshard", "--from", "all", "--to", &to, "--slots", "3000", "--yes", &entry];
+    // Who owned a slot last may still be news to its source.
+    let again = eventually(Duration::from_secs(10), || {
+        let output = tool(&args);
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    });
+    let text = again.expect("it goes on");
+    assert!(text.contains(">>> Going on with a reshard that was stopped: "), "{text}");
+    assert_eq!(slots_of(&cluster, 2), at_start + 3000, "as many as asked for, not more");
+    good(&["check", &entry]);
+    assert_eq!(keys_of(&cluster), before);
 }
 
 #[test]
