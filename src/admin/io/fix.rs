@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::join;
 use super::moves::{MoveOptions, Style, auth_of, carry_out};
 use super::nodes::Cluster;
-use super::report::Silent;
+use super::report::{Report, Silent};
 use super::tool::{AGREE_WITHIN, Tool};
 use crate::admin::check::{Checkup, check};
 use crate::admin::fix::{Holder, Mending, SlotFacts, mend};
@@ -48,26 +48,50 @@ pub(super) async fn fix(tool: &mut Tool) -> Result<(), Failure> {
     {
         return Err(Failure::new("*** Aborting..."));
     }
-    let moves: Vec<Move> = mendings
-        .iter()
-        .filter_map(|m| m.finish.map(|(from, to)| Move { slot: m.slot, from, to }))
-        .collect();
-    // Owners first: nodes agree on nothing while a slot has none or two.
-    let mut fixer = Fixer { cluster: &mut cluster, options: &options, replace: false };
-    fixer.replace = tool.invocation.flag("replace");
-    for mending in &mendings {
-        fixer.settle(mending).await?;
-    }
-    fixer.raise_epochs(&mendings).await?;
-    if !moves.is_empty() {
-        carry_out(&mut cluster, &moves, &options, Style::Slots, tool.report()).await?;
-    }
+    let replace = tool.invocation.flag("replace");
+    carry_mendings_out(&mut cluster, &mendings, &options, replace, tool.report()).await?;
     let agreed = join::until(&mut cluster, AGREE_WITHIN, &mut Silent, join::all_agree).await;
     if !mendings.is_empty() {
         tool.check(&cluster);
     }
     agreed?;
     if check(&cluster.snapshot).is_well() { Ok(()) } else { Err(Failure::silent()) }
+}
+
+/// Closes what another run of the tool left open; for callers that have made sure that every slot
+/// has one owner.
+pub(super) async fn close_open_slots(
+    cluster: &mut Cluster,
+    options: &MoveOptions,
+    report: &mut dyn Report,
+) -> Result<(), Failure> {
+    let checkup = check(&cluster.snapshot);
+    let mendings = plan(cluster, &checkup).await?;
+    carry_mendings_out(cluster, &mendings, options, false, report).await?;
+    join::until(cluster, AGREE_WITHIN, &mut Silent, join::all_agree).await
+}
+
+async fn carry_mendings_out(
+    cluster: &mut Cluster,
+    mendings: &[Mending],
+    options: &MoveOptions,
+    replace: bool,
+    report: &mut dyn Report,
+) -> Result<(), Failure> {
+    let moves: Vec<Move> = mendings
+        .iter()
+        .filter_map(|m| m.finish.map(|(from, to)| Move { slot: m.slot, from, to }))
+        .collect();
+    // Owners first: nodes agree on nothing while a slot has none or two.
+    let mut fixer = Fixer { cluster, options, replace };
+    for mending in mendings {
+        fixer.settle(mending).await?;
+    }
+    fixer.raise_epochs(mendings).await?;
+    if !moves.is_empty() {
+        carry_out(cluster, &moves, options, Style::Slots, report).await?;
+    }
+    Ok(())
 }
 
 /// A slot of a primary that does not answer has an owner, and maybe data: to give it away is the

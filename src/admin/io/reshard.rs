@@ -1,6 +1,7 @@
 //! `reshard` and `rebalance`: what is asked, and what is shown before slots move.
 
 use super::failure::Failure;
+use super::fix::close_open_slots;
 use super::journal::Journal;
 use super::moves::{MoveOptions, Moved, Style, carry_out};
 use super::nodes::Cluster;
@@ -64,13 +65,12 @@ pub(super) async fn reshard(tool: &mut Tool) -> Result<(), Failure> {
         tracing::debug!(%error, "no journal: if this run is killed, `fix` finishes what is open");
     }
     let moved = carry_out(&mut cluster, &moves, &options, Style::Slots, tool.report()).await?;
+    if !check(&cluster.snapshot).is_well() {
+        close_open_slots(&mut cluster, &options, tool.report()).await?;
+    }
     journal.remove();
     note_moved(tool, moved);
-    if check(&cluster.snapshot).is_well() {
-        return Ok(());
-    }
-    Err(Failure::error("The slots have moved, but others are still open.")
-        .fix(format!("keyway cluster fix {}", cluster.entry)))
+    Ok(())
 }
 
 fn note_moved(tool: &mut Tool, moved: Moved) {
