@@ -1,4 +1,4 @@
-//! The node's shell: sockets, signals, files and the clock around [`Core`](super::Core).
+//! The node's shell: sockets, signals, files and the clock around [`Core`].
 
 mod bus;
 mod client;
