@@ -18,6 +18,8 @@ pub struct ReplyScanner {
     /// Elements still to come, per open array, innermost last. Empty at a reply's start.
     open: Vec<u64>,
     midway: bool,
+    /// A bulk string's bytes end at `scanned`, with a line end that was not looked at yet.
+    closing: bool,
 }
 
 /// What one header line announces.
@@ -44,6 +46,14 @@ impl ReplyScanner {
         loop {
             if self.scanned > limits.request_bytes {
                 return Err(ProtocolError::ReplyTooLarge);
+            }
+            if self.closing {
+                let Some(text) = buffer.get(..self.scanned) else { return Ok(None) };
+                // A length that lies would shift every reply after it.
+                if !text.ends_with(b"\r\n") {
+                    return Err(ProtocolError::MalformedReply);
+                }
+                self.closing = false;
             }
             if self.midway && self.open.is_empty() {
                 // Only the bytes of a bulk string were missing.
@@ -72,7 +82,10 @@ impl ReplyScanner {
             self.scanned += line_end + 1;
             match item(rest[0], &rest[1..line_end - 1])? {
                 Item::Line => {}
-                Item::Bulk(len) => self.scanned += len + 2,
+                Item::Bulk(len) => {
+                    self.scanned += len + 2;
+                    self.closing = true;
+                }
                 Item::Aggregate(0) => {}
                 Item::Aggregate(count) => {
                     if self.open.len() >= limits.reply_depth {
@@ -313,6 +326,8 @@ mod tests {
             "+a\n",
             "\r\n",
             "*1\r\n?\r\n",
+            "$3\r\nabcde",
+            "*2\r\n$3\r\nabcdefgh",
         ] {
             let got = ReplyScanner::default().scan(bytes.as_bytes(), &Limits::default());
             assert_eq!(got, Err(ProtocolError::MalformedReply), "{bytes:?}");

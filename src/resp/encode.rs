@@ -89,10 +89,12 @@ impl<'a> Encoder<'a> {
     }
 
     /// An error; `text` starts with its code. CR and LF become spaces, so that nothing a client
-    /// sent can end the line early.
+    /// sent can end the line early; at its end they are left out, as in Redis.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
         self.out.push(b'-');
         let text = text.as_ref();
+        let len = text.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |last| last + 1);
+        let text = &text[..len];
         self.out.extend(text.iter().map(|&b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
         self.out.extend_from_slice(b"\r\n");
     }
@@ -285,5 +287,6 @@ mod tests {
     fn nothing_in_an_error_can_end_its_line() {
         let text = encode(Protocol::Resp2, |e| e.error("ERR unknown 'a\r\n+OK'"));
         assert_eq!(text, "-ERR unknown 'a  +OK'\r\n");
+        assert_eq!(encode(Protocol::Resp2, |e| e.error("ERR option a\n\r\n")), "-ERR option a\r\n");
     }
 }

@@ -48,7 +48,13 @@ pub enum ProtocolError {
     ReplyTooLarge,
 }
 
-/// A byte as it may stand in an error line: what does not print becomes `?`.
+/// A byte as it may stand in an error line: line ends become spaces, as in Redis, and what else
+/// does not print becomes `?`.
 fn printable(byte: u8) -> char {
-    if byte.is_ascii_graphic() || byte == b' ' { byte as char } else { '?' }
+    match byte {
+        b'\r' | b'\n' => ' ',
+        b'\t' | b' ' => byte as char,
+        byte if byte.is_ascii_graphic() => byte as char,
+        _ => '?',
+    }
 }

@@ -64,7 +64,8 @@ fn word(line: &[u8], mut at: usize) -> Option<(Vec<u8>, usize)> {
         match byte {
             b'"' => at = double_quoted(line, at + 1, &mut word)?,
             b'\'' => at = single_quoted(line, at + 1, &mut word)?,
-            _ if is_space(byte) => return Some((word, at)),
+            // Vertical tabs and form feeds are skipped before a word, but do not end one.
+            b' ' | b'\t' | b'\n' | b'\r' => return Some((word, at)),
             // A C string ends at its NUL, and so does the last word of Redis's line.
             0 => return Some((word, line.len())),
             _ => {
@@ -163,6 +164,7 @@ mod tests {
             (br#"set a """#, &[b"set", b"a", b""]),
             (br#"set a pre"post""#, &[b"set", b"a", b"prepost"]),
             (br#"set "\xzz""#, &[b"set", b"xzz"]),
+            (b"set \x0b a\x0bb \x0c", &[b"set", b"a\x0bb"]),
         ];
         for (line, expected) in table {
             let expected: Vec<Vec<u8>> = expected.iter().map(|w| w.to_vec()).collect();
