@@ -48,7 +48,7 @@ fn info(out: &mut Encoder<'_>, request: &Request<'_>, has: &mut dyn FnMut(&Spec)
     for name in request.args_from(2) {
         match lookup_full_name(name).filter(|spec| has(spec)) {
             Some(spec) => entry(out, spec, has),
-            None => out.null_array(),
+            None => out.null(),
         }
     }
 }

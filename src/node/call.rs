@@ -67,13 +67,14 @@ impl<'a> Ctx<'a> {
     /// Writes an error reply, and counts it.
     #[cold]
     pub(super) fn fail(&mut self, error: &CommandError) {
-        self.fail_line(&error.to_string());
+        self.fail_line(error.to_string());
     }
 
     /// The same with the line itself, its code first.
     #[cold]
-    pub(super) fn fail_line(&mut self, line: &str) {
-        self.server.stats.count_error(line);
+    pub(super) fn fail_line(&mut self, line: impl AsRef<[u8]>) {
+        let line = line.as_ref();
+        self.server.stats.count_error(&String::from_utf8_lossy(line));
         self.out.error(line);
     }
 

@@ -358,7 +358,7 @@ impl Ctx<'_> {
                 }
                 Err(error) => {
                     tracing::debug!(peer = %self.session.addresses.peer, %error, "protocol error");
-                    self.fail_line(&format!("ERR {error}"));
+                    self.fail_line(format!("ERR {error}"));
                     self.session.close(Close::AfterReplies);
                 }
             }

@@ -44,10 +44,19 @@ impl Ctx<'_> {
     }
 
     /// A command was refused before it ran: nothing that was queued with it may run either.
+    ///
+    /// An EXEC that is refused itself ends the transaction, and says why.
     #[cold]
-    fn refuse(&mut self, spec: Option<&'static Spec>, line: &str) {
+    fn refuse(&mut self, spec: Option<&'static Spec>, line: &[u8]) {
         if let Some(spec) = spec {
             self.server.calls[spec.id()].rejected += 1;
+        }
+        if spec.is_some_and(|spec| spec.name == "exec") {
+            self.end_transaction();
+            self.unwatch();
+            let line = line.strip_prefix(b"ERR ").unwrap_or(line);
+            const START: &[u8] = b"EXECABORT Transaction discarded because of: ";
+            return self.fail_line([START, line].concat());
         }
         if let Some(transaction) = &mut self.session.transaction {
             transaction.broken = true;
@@ -80,10 +89,19 @@ impl Ctx<'_> {
                     self.abort_cross_protocol();
                     return Ok(Checked::Answered);
                 }
-                return Err(Refused { spec: None, line: error.to_string() });
+                let mut line = Vec::new();
+                error.write(&mut line);
+                let spec = match error {
+                    UnknownCommand::Arity { spec } => Some(spec),
+                    _ => None,
+                };
+                return Err(Refused { spec, line });
             }
         };
-        let refuse = |error: CommandError| Refused { spec: Some(spec), line: error.to_string() };
+        let refuse = |error: CommandError| Refused {
+            spec: Some(spec),
+            line: error.to_string().into_bytes(),
+        };
 
         if !self.session.authenticated && !spec.flags.contains(Flags::NO_AUTH) {
             return Err(refuse(CommandError::NoAuth));
@@ -154,7 +172,9 @@ impl Ctx<'_> {
             }
             _ => UnknownCommand::Name { request: *request },
         };
-        Refused { spec: None, line: error.to_string() }
+        let mut line = Vec::new();
+        error.write(&mut line);
+        Refused { spec: None, line }
     }
 
     /// A browser was made to talk to us: its headers must not be run as commands.
@@ -192,5 +212,6 @@ enum Checked {
 /// Why a command does not run, as the reply says it; and its entry in the figures, if it has one.
 struct Refused {
     spec: Option<&'static Spec>,
-    line: String,
+    /// The error's text, code first. It may hold bytes of the client's.
+    line: Vec<u8>,
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 pub(super) const HANDLERS: Handlers = &[
     ("client|getname", getname),
+    ("client|getredir", getredir),
     ("client|help", help),
     ("client|id", id),
     ("client|info", info),
@@ -44,6 +45,12 @@ fn getname(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
         "" => ctx.out.null(),
         name => ctx.out.bulk(name),
     }
+    Ok(())
+}
+
+/// No client tracks keys, so none has its invalidations sent elsewhere: that is `-1`.
+fn getredir(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
+    ctx.out.integer(-1);
     Ok(())
 }
 
