@@ -22,6 +22,9 @@ enum Dispatched {
     WaitForAll,
 }
 
+/// Bytes of replies that a client may leave unread before it has authenticated.
+const UNAUTHENTICATED_OUTPUT: usize = 16 * 1024;
+
 impl Core {
     /// Lets a session go on: first what waits to be tried again, then what it has sent since.
     pub(super) fn advance(&mut self, id: SessionId, now: Instant) {
@@ -31,6 +34,11 @@ impl Core {
         loop {
             let session = &mut self.sessions[id.index()];
             if session.closing.is_some() || session.dead.is_some() {
+                break;
+            }
+            // Who has not authenticated gets short answers, and reads them, or is gone.
+            if !session.client.authenticated && session.output.len() > UNAUTHENTICATED_OUTPUT {
+                session.overflow();
                 break;
             }
             // An answer that says "not run" holds everything back that came after it.
