@@ -8,6 +8,8 @@ mod admin;
 mod bus;
 mod commands;
 mod differential;
+mod hostile;
+mod proxy;
 mod support;
 mod transcript;
 mod up;

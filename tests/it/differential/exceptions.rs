@@ -14,8 +14,16 @@ struct Exception {
 
 const EXCEPTIONS: &[Exception] = &[];
 
+/// An argument that an error repeats is text in ours: what is no UTF-8 in it is replaced.
+fn is_the_same_text(redis: &[u8], ours: &[u8]) -> bool {
+    redis.starts_with(b"-") && String::from_utf8_lossy(redis).as_bytes() == ours
+}
+
 /// Whether this difference is one of those.
 pub(super) fn is_meant(command: &[Vec<u8>], redis: &[u8], ours: &[u8]) -> bool {
+    if is_the_same_text(redis, ours) {
+        return true;
+    }
     let line = command.join(&b' ').to_ascii_uppercase();
     EXCEPTIONS.iter().any(|exception| {
         line.starts_with(exception.command.as_bytes())

@@ -55,3 +55,33 @@ fn redis_does_not_differ_from_itself() {
         compare(group, Kind::Redis);
     }
 }
+
+#[test]
+fn strings() {
+    compare(&groups::STRINGS, Kind::Keyway);
+}
+
+#[test]
+fn keys() {
+    compare(&groups::KEYS, Kind::Keyway);
+}
+
+#[test]
+fn hashes() {
+    compare(&groups::HASHES, Kind::Keyway);
+}
+
+#[test]
+fn transactions() {
+    compare(&groups::TRANSACTIONS, Kind::Keyway);
+}
+
+#[test]
+fn scan() {
+    compare(&groups::SCAN, Kind::Keyway);
+}
+
+#[test]
+fn connection() {
+    compare(&groups::CONNECTION, Kind::Keyway);
+}

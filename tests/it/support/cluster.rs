@@ -1,6 +1,7 @@
 //! A real cluster on loopback, of one kind of node or a mixture, formed the way an operator does:
 //! ADDSLOTS, MEET, REPLICATE; handed out when all nodes agree and all replicas are online.
 
+use super::relay::Relay;
 use super::server::{Kind, Server};
 use super::wait::wait_for;
 use keyway::cluster::Slot;
@@ -155,6 +156,26 @@ impl Cluster {
         self.nodes
             .iter()
             .filter(|node| std::path::Path::new(&format!("/proc/{}", node.pid())).exists())
+    }
+
+    /// Puts a relay before each primary: the nodes announce the relays' ports, so that the proxy
+    /// reaches them that way, while the bus goes on as it was.
+    pub(crate) fn behind_relays(&self) -> Vec<Relay> {
+        let relays: Vec<Relay> =
+            self.nodes[..self.primaries].iter().map(|node| Relay::to(node.port())).collect();
+        for (node, relay) in self.nodes.iter().zip(&relays) {
+            let mut client = node.client();
+            let bus = (node.port() + 10_000).to_string();
+            client.ok(&["CONFIG", "SET", "cluster-announce-bus-port", &bus]);
+            client.ok(&["CONFIG", "SET", "cluster-announce-port", &relay.port().to_string()]);
+        }
+        wait_for("every node announces its relay", FORM_WITHIN, || {
+            self.nodes.iter().all(|node| {
+                let text = node.client().text(&["CLUSTER", "NODES"]);
+                relays.iter().all(|relay| text.contains(&format!(":{}@", relay.port())))
+            })
+        });
+        relays
     }
 
     /// All nodes, primaries first.

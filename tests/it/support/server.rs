@@ -314,6 +314,20 @@ impl Keyway {
         })
     }
 
+    /// `keyway proxy` with a configuration file that holds `yaml`, answering.
+    pub(crate) fn proxy_with(seeds: &[String], yaml: &str) -> Server {
+        let binary = Kind::Proxy.binary().expect("our own binary is there");
+        Server::start(Kind::Proxy, &binary, 1, |port, folder| {
+            let file = folder.join("proxy.yaml");
+            std::fs::write(&file, yaml).expect("our own folder can be written");
+            let mut command = vec!["proxy".to_owned()];
+            command.extend(["--config".to_owned(), file.display().to_string()]);
+            command.extend(["--listen".to_owned(), format!("127.0.0.1:{port}")]);
+            command.extend(seeds.iter().cloned());
+            command
+        })
+    }
+
     /// `keyway up` with these options, answering. Its nodes listen from its port + 1 on.
     pub(crate) fn up(options: &[&str]) -> Server {
         let binary = Kind::Up.binary().expect("our own binary is there");

@@ -8,7 +8,7 @@ mod run;
 mod script;
 mod text;
 
-use crate::support::{Cluster, Kind, Server};
+use crate::support::{Cluster, Keyway, Kind, Server};
 use run::{Failure, Place};
 use script::{Script, Subject};
 use std::path::PathBuf;
@@ -69,4 +69,23 @@ fn transcripts_hold_on_redis() {
 #[test]
 fn transcripts_hold_on_valkey() {
     run_all(Subject::Valkey, place_of(&[Kind::Valkey]));
+}
+
+#[test]
+fn transcripts_hold_on_our_node() {
+    run_all(Subject::Node, place_of(&[Kind::Keyway]));
+}
+
+#[test]
+fn transcripts_hold_on_a_cluster_of_ours_and_stock_nodes() {
+    run_all(Subject::Mixed, place_of(&[Kind::Keyway, Kind::Redis]));
+}
+
+#[test]
+fn transcripts_hold_through_the_proxy() {
+    run_all(Subject::Proxy, |_| {
+        let cluster = Cluster::redis(3, 0)?;
+        let proxy = Keyway::proxy(&cluster.seeds(), &[]);
+        Some(Place::Cluster { cluster, proxy: Some(proxy) })
+    });
 }

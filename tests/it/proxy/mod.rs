@@ -1,0 +1,47 @@
+//! The proxy as a client sees it that knows nothing of clusters.
+//!
+//! Each test is in front of real nodes: three `redis-server` primaries, or the bundled cluster.
+
+mod backend_faults;
+mod data;
+mod failover;
+mod limits;
+mod pauses;
+mod reshard;
+
+use crate::support::{Client, Cluster, Keyway, Server, wait_for};
+use keyway::resp::Reply;
+use std::time::Duration;
+
+/// Three Redis primaries and a proxy that has reached all of them.
+fn redis_and_proxy(yaml: &str) -> Option<(Cluster, Server)> {
+    let cluster = Cluster::redis(3, 0)?;
+    let proxy = Keyway::proxy_with(&cluster.seeds(), yaml);
+    reach_all(&cluster, &proxy);
+    Some((cluster, proxy))
+}
+
+/// Asks the proxy for a key of every primary: from then on it has the topology and connections.
+fn reach_all(cluster: &Cluster, proxy: &Server) {
+    let mut client = proxy.client();
+    for primary in 0..cluster.primaries() {
+        // The topology may still be one that was read before the nodes had heard of each other.
+        wait_for("every primary is reached", Duration::from_secs(30), || {
+            client.call(&["SET", &cluster.key_of(primary, "reach"), "value"]) == Reply::simple("OK")
+        });
+    }
+}
+
+/// Sets `count` keys `key:0`…, pipelined, and checks that every one was taken.
+fn fill(client: &mut Client, count: usize) {
+    let numbers: Vec<usize> = (0..count).collect();
+    for numbers in numbers.chunks(1_000) {
+        let commands: Vec<Vec<String>> = numbers
+            .iter()
+            .map(|number| vec!["SET".into(), format!("key:{number}"), format!("value-{number}")])
+            .collect();
+        for (command, reply) in commands.iter().zip(client.pipeline(&commands)) {
+            assert_eq!(reply.as_str(), Some("OK"), "{command:?}");
+        }
+    }
+}
