@@ -269,6 +269,9 @@ impl Invocation {
                 Some((name, value)) => (name, Some(value.to_owned())),
                 None => (name, None),
             };
+            if name == "help" {
+                return Ok(Self { command: Help, words, options });
+            }
             let option = Opt::find(name, shape)?;
             if option.value.is_empty() {
                 options.entry(option.name).or_default();
@@ -480,6 +483,8 @@ mod tests {
         for option in OPTIONS {
             assert!(text.contains(&format!("--{}", option.name)), "{}", option.name);
         }
-        assert_eq!(parse("").expect("nothing").command, Help);
+        for line in ["", "--help", "check --help", "reshard h:1 --help"] {
+            assert_eq!(parse(line).expect(line).command, Help, "{line}");
+        }
     }
 }
