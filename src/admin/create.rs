@@ -302,7 +302,9 @@ mod tests {
             };
             let seats: Vec<usize> = placement.replicas.iter().map(|(_, p)| *p).collect();
             let mut rest: Vec<usize> = placement.replicas.iter().map(|(r, _)| *r).collect();
-            prop_assume!(rest.len() <= 7);
+            if rest.len() > 5 {
+                return Ok(());
+            }
             let best = fewest(0, &seats, &mut rest, &beside);
             prop_assert_eq!(beside(&placement.replicas), best);
         }
