@@ -1,7 +1,8 @@
 //! DEBUG DIGEST over the keyspace: what two nodes compare to know that they hold the same data.
 
+use super::db::Db;
 use super::entry::{Entry, ValueRef};
-use super::keyspace::{Db, Keyspace};
+use super::keyspace::Keyspace;
 use super::table::Keyed;
 use super::types::Hash;
 use super::value::Value;

@@ -8,6 +8,7 @@
 //! It returns values, not replies, and knows nothing of commands.
 
 mod database;
+mod db;
 mod digest;
 mod entry;
 mod expire;
@@ -21,12 +22,11 @@ mod types;
 mod usage;
 mod value;
 
+pub use db::{Db, Expiry, Text, WrongType};
 pub use entry::{Entry, ValueRef};
 pub use garbage::{FREE_INLINE_MAX, Garbage};
 pub use hasher::Hasher;
-pub use keyspace::{
-    Db, Expired, Expiry, Keyspace, KeyspaceOptions, KeyspaceStats, Text, TypeLimits, WrongType,
-};
+pub use keyspace::{Expired, Keyspace, KeyspaceOptions, KeyspaceStats, TypeLimits};
 pub use random::Random;
 pub use table::{Keyed, Table};
 pub use types::{Hash, HashLimits, HashMut, Item, Listpack};

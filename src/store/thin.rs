@@ -1,10 +1,9 @@
 //! A boxed byte string behind one pointer: its length lies in front of the bytes.
 //!
 //! `Box<[u8]>` keeps the length beside the pointer, which makes it 16 bytes wherever it is held.
-//! A table bucket holds six entries in one cache line only if an entry is one word, and that is
-//! worth 8 to 12 bytes for every key and every field (measured: 114 bytes a key against 125, for
-//! keys of 16 and values of 64 bytes). This is the one reason for the `unsafe` below, and all of
-//! it that the data structures need.
+//! A table bucket holds six entries in one cache line only if an entry is one word: the second word
+//! would cost every key and every field 8 bytes and more, as buckets are not full. This is the one
+//! reason for the `unsafe` below, and all of it that the data structures need.
 
 #![allow(unsafe_code, reason = "a pointer of one word to bytes of any length: see above")]
 

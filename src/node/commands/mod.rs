@@ -59,16 +59,9 @@ pub fn runs(spec: &Spec) -> bool {
 
 /// HELP of any container: what the table says of the subcommands that the node runs.
 pub(super) fn help(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
-    let container = command::lookup(request.name()).expect("it has been found before");
-    let runs = |spec: &&Spec| ctx.server.handlers[spec.id()].is_some();
-    let subcommands: Vec<&Spec> = container.subcommands().iter().filter(runs).collect();
-    let name = container.name.to_uppercase();
-    ctx.out.array(1 + subcommands.len() * 2);
-    ctx.out.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
-    for spec in subcommands {
-        ctx.out.simple(&spec.subcommand_name().unwrap_or_default().to_uppercase());
-        ctx.out.simple(&format!("    {}", spec.summary));
-    }
+    let spec = command::lookup_request(request).expect("it is what runs");
+    let handlers = &ctx.server.handlers;
+    command::describe::help(&mut ctx.out, spec, &mut |sub| handlers[sub.id()].is_some());
     Ok(())
 }
 
