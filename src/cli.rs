@@ -262,6 +262,7 @@ fn up(args: &UpArgs) -> Result<ExitCode> {
 fn node(args: Vec<OsString>) -> Result<ExitCode> {
     up::end_with_parent()?;
     let config = config::node::NodeConfig::from_args(&args)?;
+    crate::node::io::take_title(&config);
     Ok(crate::node::io::run(config)?)
 }
 

@@ -13,6 +13,8 @@ pub struct Now {
     pub instant: Instant,
     /// Milliseconds since the Unix epoch: for expiry and whatever goes over the wire.
     pub unix_ms: u64,
+    /// Microseconds past [`Now::unix_ms`], 0 to 999: for what is told that finely (TIME).
+    pub micros: u16,
 }
 
 impl Now {
@@ -20,13 +22,27 @@ impl Now {
     #[allow(clippy::disallowed_methods, reason = "the one place where the clocks are read")]
     pub fn read() -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { instant: Instant::now(), unix_ms: unix.as_millis() as u64 }
+        Self {
+            instant: Instant::now(),
+            unix_ms: unix.as_millis() as u64,
+            micros: (unix.subsec_micros() % 1000) as u16,
+        }
+    }
+
+    /// Microseconds since the Unix epoch.
+    pub fn unix_us(self) -> u64 {
+        self.unix_ms * 1000 + u64::from(self.micros)
     }
 
     /// The same reading, `by` later on both clocks: how tests and simulations let time pass.
     #[must_use]
     pub fn after(self, by: Duration) -> Self {
-        Self { instant: self.instant + by, unix_ms: self.unix_ms + by.as_millis() as u64 }
+        let micros = u64::from(self.micros) + u64::from(by.subsec_micros() % 1000);
+        Self {
+            instant: self.instant + by,
+            unix_ms: self.unix_ms + by.as_millis() as u64 + micros / 1000,
+            micros: (micros % 1000) as u16,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` has the picture, who may import whom, and the life of a command.
 
 pub mod admin;
+pub mod alloc;
 pub mod bus;
 pub mod cli;
 pub mod clock;

@@ -47,6 +47,7 @@ fn rust_files(folder: &str) -> Vec<PathBuf> {
 /// Which module may use which others of ours, and whether it may name tokio. A shell (`io`) has a
 /// line of its own; itself and its parent are always allowed. Lower layers first.
 const LAYERS: &[(&str, &[&str], bool)] = &[
+    ("alloc", &[], false),
     ("resp", &[], false),
     ("clock", &[], false),
     ("secret", &[], false),
@@ -69,6 +70,7 @@ const LAYERS: &[(&str, &[&str], bool)] = &[
     (
         "node/io",
         &[
+            "alloc",
             "resp",
             "cluster",
             "clock",

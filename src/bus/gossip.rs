@@ -299,7 +299,7 @@ impl Member {
         {
             let age = Duration::from_millis(now.unix_ms.saturating_sub(pong_ms));
             if let Some(instant) = now.instant.checked_sub(age) {
-                node.pong_received = Some(Now { instant, unix_ms: pong_ms });
+                node.pong_received = Some(Now { instant, unix_ms: pong_ms, micros: 0 });
             }
         }
         // We cannot reach it, others can, and elsewhere: it moved.

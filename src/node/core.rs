@@ -5,6 +5,7 @@ use super::directives::Directives;
 use super::execute::Ran;
 use super::host::Host;
 use super::output::Output;
+use super::overdue::Overdue;
 use super::server::Server;
 use super::session::{Addresses, ClientId, Close, Session};
 use super::settings::Settings;
@@ -22,8 +23,10 @@ pub struct Core {
     pub(super) server: Server,
     /// When the figures per second were last sampled.
     sampled: Instant,
-    /// When idle clients were last looked for.
+    /// When the clients were last looked through.
     swept: Instant,
+    /// The time of the latest turn.
+    turn: Instant,
     /// Expired keys wait to be removed.
     expire_behind: bool,
 }
@@ -89,7 +92,7 @@ const EXPIRE_SHARE_MIN_PERCENT: u32 = 23;
 const EXPIRE_SHARE_STEP_PERCENT: u32 = 2;
 /// How often the figures per second are sampled.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
-/// How often idle clients are looked for.
+/// How often the clients are looked through for those that keep the node waiting.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl Core {
@@ -112,12 +115,14 @@ impl Core {
             seed: (random.next_u64(), random.next_u64()),
         });
         keyspace.set_limits(settings.type_limits());
+        keyspace.set_usage_policy(settings.usage);
         let server = Server::new(now, directives, options.config_file, options.host, ids);
         Ok(Self {
             keyspace,
             server,
             sampled: now.instant,
             swept: now.instant,
+            turn: now.instant,
             expire_behind: false,
         })
     }
@@ -166,6 +171,7 @@ impl Core {
         let Some(mut session) = self.server.clients.take(id) else {
             return (0, Progress::CloseNow);
         };
+        self.turn = now.instant;
         session.last_heard = now.instant;
         let protocol = session.protocol;
         let clock = self.server.host.elapsed();
@@ -177,9 +183,11 @@ impl Core {
             server: &mut self.server,
             clock,
         };
-        let outcome = ctx.run_all(decoder, input);
+        let (used, progress) = ctx.run_all(decoder, input);
+        let partial = used < input.len() && matches!(progress, Progress::NeedsInput { .. });
+        session.note_request(now, partial, used > 0);
         self.server.clients.put(session);
-        outcome
+        (used, progress)
     }
 
     /// So many bytes have come from a client; so many more wait to be run.
@@ -195,8 +203,22 @@ impl Core {
     pub fn note_written(&mut self, id: ClientId, bytes: usize, waiting: usize) {
         self.server.stats.writes += 1;
         self.server.stats.output_bytes += bytes as u64;
-        if let Some(session) = self.server.clients.get_mut(id) {
-            session.output_bytes = waiting;
+        let Some(session) = self.server.clients.get_mut(id) else { return };
+        session.output_bytes = waiting;
+        if bytes > 0 {
+            session.last_heard = self.turn;
+        }
+        let limit = self.server.settings.output_limit;
+        if limit.soft == 0 || waiting < limit.soft {
+            session.over_limit_since = None;
+        } else {
+            session.over_limit_since.get_or_insert(self.turn);
+        }
+        if limit.hard > 0 && waiting >= limit.hard {
+            session.close(Close::Now);
+            self.server.stats.closed_for_output += 1;
+            tracing::warn!(client = id, "closed: its output passed client-output-buffer-limit");
+            self.server.outputs.push_back(Output::Wake(id));
         }
     }
 
@@ -229,6 +251,7 @@ impl Core {
 
     /// Looks after what nobody asks for: expiry, idle clients, the end of CLIENT PAUSE, figures.
     pub fn handle_tick(&mut self, now: Now) {
+        self.turn = now.instant;
         let server = &mut self.server;
         if server.pause.is_some_and(|pause| now.instant >= pause.until) {
             server.unpause();
@@ -247,8 +270,9 @@ impl Core {
         }
         if now.instant.saturating_duration_since(self.swept) >= SWEEP_EVERY {
             self.swept = now.instant;
-            self.server.check_memory();
-            self.close_idle(now);
+            let used = self.server.host.allocated_bytes();
+            self.server.note_memory(used);
+            self.close_overdue(now);
         }
     }
 
@@ -268,14 +292,16 @@ impl Core {
         self.server.stats.expire_time += spent;
     }
 
-    /// Closes clients that were silent for longer than `timeout`.
-    fn close_idle(&mut self, now: Now) {
-        let Some(idle_max) = self.server.settings.idle_max else { return };
-        for session in self.server.clients.iter_mut() {
-            if now.instant.saturating_duration_since(session.last_heard) > idle_max {
-                session.close(Close::Now);
-                self.server.outputs.push_back(Output::Wake(session.id));
-            }
+    /// Closes clients that keep the node waiting for longer than they may.
+    fn close_overdue(&mut self, now: Now) {
+        let server = &mut self.server;
+        for session in server.clients.iter_mut() {
+            let Some(overdue) = session.overdue(now, &server.settings) else { continue };
+            session.close(Close::Now);
+            server.stats.closed_for_output += u64::from(overdue == Overdue::Output);
+            let (client, peer) = (session.id, session.addresses.peer);
+            tracing::debug!(client, %peer, ?overdue, "closed for keeping the node waiting");
+            server.outputs.push_back(Output::Wake(client));
         }
     }
 

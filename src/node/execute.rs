@@ -114,8 +114,11 @@ impl Ctx<'_> {
         {
             return Err(refuse(error));
         }
-        if self.server.over_memory && self.flags_of(spec).contains(Flags::DENYOOM) {
-            return Err(refuse(CommandError::OutOfMemory));
+        if self.server.settings.memory_max > 0 && self.flags_of(spec).contains(Flags::DENYOOM) {
+            self.server.check_memory();
+            if self.server.over_memory {
+                return Err(refuse(CommandError::OutOfMemory));
+            }
         }
         if self.server.pause.is_some() && self.is_paused(spec) {
             return Ok(Checked::Paused);

@@ -9,6 +9,9 @@ pub trait Host {
     /// Time since some fixed moment: to measure how long a command takes. Read once per command.
     fn elapsed(&self) -> Duration;
 
+    /// Bytes that the program has allocated and not freed: asked often, so it must cost little.
+    fn allocated_bytes(&self) -> u64;
+
     /// What the operating system says of the process.
     fn figures(&self) -> ProcessFigures;
 
@@ -37,6 +40,8 @@ pub struct ProcessFigures {
     pub executable: String,
     /// Operating system, its release, and the machine: `Linux 6.1.0 x86_64`.
     pub os: String,
+    /// Bytes that the program has allocated and not freed.
+    pub allocated_bytes: u64,
     /// Bytes of memory that are resident.
     pub resident_bytes: u64,
     /// Bytes of memory of the whole machine.

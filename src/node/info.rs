@@ -115,7 +115,7 @@ fn server(f: &mut Fields, ctx: &mut Ctx<'_>, figures: &ProcessFigures) {
     f.put("process_supervised", "no");
     f.put("run_id", &server.run_id);
     f.put("tcp_port", server.directives.number("port"));
-    f.put("server_time_usec", u128::from(ctx.now.unix_ms) * 1000);
+    f.put("server_time_usec", ctx.now.unix_us());
     f.put("uptime_in_seconds", uptime);
     f.put("uptime_in_days", uptime / 86_400);
     f.put("hz", server.settings.hz);
@@ -158,14 +158,12 @@ fn clients(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
 
 fn memory(f: &mut Fields, ctx: &mut Ctx<'_>, figures: &ProcessFigures) {
     let server = &mut *ctx.server;
-    // The resident size stands for what is used: the allocator is not asked on every call.
-    let used = figures.resident_bytes;
-    server.memory_peak = server.memory_peak.max(used);
-    let peak = server.memory_peak;
+    let (used, resident) = (figures.allocated_bytes, figures.resident_bytes);
+    let peak = server.note_memory(used);
     let startup = server.memory_at_start.min(used);
     let settings = &server.settings;
     f.bytes("used_memory", used);
-    f.bytes("used_memory_rss", used);
+    f.bytes("used_memory_rss", resident);
     f.bytes("used_memory_peak", peak);
     f.put("used_memory_peak_perc", percent(used, peak));
     f.put("used_memory_overhead", startup);
@@ -173,8 +171,9 @@ fn memory(f: &mut Fields, ctx: &mut Ctx<'_>, figures: &ProcessFigures) {
     f.put("used_memory_dataset", used - startup);
     f.put("used_memory_dataset_perc", percent(used - startup, used - startup));
     f.put("allocator_allocated", used);
-    f.put("allocator_active", used);
-    f.put("allocator_resident", used);
+    // The allocator is one with the process: it keeps no figures of its own.
+    f.put("allocator_active", resident);
+    f.put("allocator_resident", resident);
     f.bytes("total_system_memory", figures.machine_bytes);
     f.bytes("used_memory_lua", 0);
     f.zeros(&[
@@ -190,14 +189,16 @@ fn memory(f: &mut Fields, ctx: &mut Ctx<'_>, figures: &ProcessFigures) {
     f.bytes("used_memory_scripts", 0);
     f.bytes("maxmemory", settings.memory_max);
     f.put("maxmemory_policy", server.directives.text("maxmemory-policy"));
-    f.put("allocator_frag_ratio", "1.00");
-    f.put("allocator_frag_bytes", 0);
+    let fragmentation = format!("{:.2}", resident as f64 / used.max(1) as f64);
+    let unused = resident as i64 - used as i64;
+    f.put("allocator_frag_ratio", &fragmentation);
+    f.put("allocator_frag_bytes", unused);
     f.put("allocator_rss_ratio", "1.00");
     f.put("allocator_rss_bytes", 0);
     f.put("rss_overhead_ratio", "1.00");
     f.put("rss_overhead_bytes", 0);
-    f.put("mem_fragmentation_ratio", "1.00");
-    f.put("mem_fragmentation_bytes", 0);
+    f.put("mem_fragmentation_ratio", &fragmentation);
+    f.put("mem_fragmentation_bytes", unused);
     let clients: usize = server.clients.iter().map(|s| s.input_bytes + s.output_bytes).sum();
     f.zeros(&[
         "mem_not_counted_for_evict",

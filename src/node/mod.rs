@@ -18,6 +18,7 @@ pub mod io;
 mod latency;
 mod latency_events;
 mod output;
+mod overdue;
 mod ownership;
 mod rewrite;
 mod server;

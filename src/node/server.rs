@@ -90,7 +90,7 @@ impl Server {
     ) -> Self {
         let settings = Settings::read(&directives);
         let [run_id, replication_id] = ids;
-        let memory_at_start = host.figures().resident_bytes;
+        let memory_at_start = host.allocated_bytes();
         Self {
             limits: limits(&settings),
             directives,
@@ -135,9 +135,16 @@ impl Server {
     }
 
     /// Looks whether `maxmemory` is passed. Nothing is evicted: writes are refused instead.
+    #[inline]
     pub(super) fn check_memory(&mut self) {
         let max = self.settings.memory_max;
-        self.over_memory = max > 0 && self.host.figures().resident_bytes > max;
+        self.over_memory = max > 0 && self.host.allocated_bytes() > max;
+    }
+
+    /// Remembers the most memory that was used; returns it.
+    pub(super) fn note_memory(&mut self, used: u64) -> u64 {
+        self.memory_peak = self.memory_peak.max(used);
+        self.memory_peak
     }
 
     /// Counters back to zero (CONFIG RESETSTAT).

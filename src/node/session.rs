@@ -20,8 +20,14 @@ pub(super) struct Session {
     pub(super) addresses: Addresses,
     /// When it connected.
     pub(super) since: Instant,
-    /// When it last sent a command.
+    /// When bytes last came from it or went to it.
     pub(super) last_heard: Instant,
+    /// Since when it is to authenticate, where it has to.
+    pub(super) anonymous_since: Instant,
+    /// When the request began of which a part has come so far.
+    pub(super) request_since: Option<Instant>,
+    /// Since when more output waits for it than the soft limit allows.
+    pub(super) over_limit_since: Option<Instant>,
     /// The last command it ran, or is running.
     pub(super) last_command: Option<&'static Spec>,
     /// The database it has selected.
@@ -104,6 +110,9 @@ impl Session {
             addresses,
             since: now.instant,
             last_heard: now.instant,
+            anonymous_since: now.instant,
+            request_since: None,
+            over_limit_since: None,
             last_command: None,
             db: 0,
             protocol: Protocol::Resp2,

@@ -3,7 +3,7 @@
 
 use super::directives::Directives;
 use crate::secret::Secret;
-use crate::store::TypeLimits;
+use crate::store::{TypeLimits, UsagePolicy};
 use std::time::Duration;
 
 /// The settings in force.
@@ -27,6 +27,10 @@ pub(super) struct Settings {
     pub(super) bulk_bytes_max: usize,
     /// Bytes of one request and of what waits behind it.
     pub(super) query_bytes_max: usize,
+    /// How much output may wait for a client that is neither a replica nor a subscriber.
+    pub(super) output_limit: OutputLimit,
+    /// What keys remember of their use.
+    pub(super) usage: UsagePolicy,
     /// Bytes of data that the node may hold; no limit if zero.
     pub(super) memory_max: u64,
     /// Commands that took longer are logged; none if absent.
@@ -49,6 +53,29 @@ pub(super) struct Settings {
     pub(super) protected_config_allowed: Allowed,
     /// Refuse clients from elsewhere while there is no password.
     pub(super) protected_mode: bool,
+}
+
+/// One class of `client-output-buffer-limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OutputLimit {
+    /// A client is closed at once when so many bytes wait for it; no limit if zero.
+    pub(super) hard: usize,
+    /// The same when so many wait for longer than `soft_for`; no limit if zero.
+    pub(super) soft: usize,
+    /// See `soft`.
+    pub(super) soft_for: Duration,
+}
+
+impl OutputLimit {
+    /// The limit of normal clients, the first class.
+    fn normal(text: &str) -> Self {
+        let mut numbers =
+            text.split(' ').skip(1).map(|word| word.parse().expect("the directive holds numbers"));
+        let mut next = || numbers.next().expect("each class has three numbers");
+        let (hard, soft, seconds): (u64, u64, u64) = (next(), next(), next());
+        let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self { hard: size(hard), soft: size(soft), soft_for: Duration::from_secs(seconds) }
+    }
 }
 
 /// Who may use a command that can do harm.
@@ -86,6 +113,7 @@ impl Settings {
     pub(super) const HONOURED: &[&str] = &[
         "active-expire-effort",
         "bind",
+        "client-output-buffer-limit",
         "client-query-buffer-limit",
         "cluster-allow-from",
         "cluster-allow-pubsubshard-when-down",
@@ -114,6 +142,8 @@ impl Settings {
         "latency-monitor-threshold",
         "latency-tracking",
         "latency-tracking-info-percentiles",
+        "lfu-decay-time",
+        "lfu-log-factor",
         "logfile",
         "loglevel",
         "maxclients",
@@ -151,6 +181,15 @@ impl Settings {
             expire_effort: directives.number("active-expire-effort") as u32,
             bulk_bytes_max: directives.size("proto-max-bulk-len"),
             query_bytes_max: directives.size("client-query-buffer-limit"),
+            output_limit: OutputLimit::normal(directives.text("client-output-buffer-limit")),
+            usage: if directives.text("maxmemory-policy").ends_with("lfu") {
+                UsagePolicy::Frequency {
+                    log_factor: directives.number("lfu-log-factor") as u32,
+                    decay_minutes: directives.number("lfu-decay-time") as u32,
+                }
+            } else {
+                UsagePolicy::Recency
+            },
             memory_max: directives.number("maxmemory") as u64,
             slowlog_slower_than: u64::try_from(slower_than).ok().map(Duration::from_micros),
             slowlog_entries_max: directives.size("slowlog-max-len"),

@@ -12,6 +12,9 @@ impl Host for StillHost {
     fn elapsed(&self) -> Duration {
         Duration::ZERO
     }
+    fn allocated_bytes(&self) -> u64 {
+        0
+    }
     fn figures(&self) -> ProcessFigures {
         ProcessFigures::default()
     }
@@ -300,6 +303,96 @@ fn idle_clients_are_closed_when_a_timeout_is_set() {
     node.core.handle_tick(node.now);
     assert_eq!(node.core.poll_output(), Some(Output::Wake(client.id)));
     assert_eq!(node.send(&mut client, b"").1, Progress::CloseNow);
+}
+
+/// Whether the node closes the client in the next look-through, so many seconds later.
+fn closes_after(node: &mut Node, client: &mut Client, seconds: u64) -> bool {
+    node.now = node.now.after(Duration::from_secs(seconds));
+    node.core.handle_tick(node.now);
+    let woken = node.core.poll_output() == Some(Output::Wake(client.id));
+    woken && node.send(client, b"").1 == Progress::CloseNow
+}
+
+#[test]
+fn a_request_that_trickles_in_ends_the_connection() {
+    let mut node = Node::new(&[]);
+    let mut client = node.client();
+    let request = b"*2\r\n$3";
+    for end in 1..=request.len() {
+        assert!(!closes_after(&mut node, &mut client, 5));
+        node.send(&mut client, &request[..end]);
+        node.core.note_read(client.id, 1, end);
+    }
+    assert!(closes_after(&mut node, &mut client, 6));
+}
+
+#[test]
+fn an_upload_that_gets_further_is_waited_for() {
+    let mut node = Node::new(&[("timeout", "20")]);
+    let mut client = node.client();
+    let mut input = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n".to_vec();
+    for _ in 0..10 {
+        input.resize(input.len() + 100_000, b'v');
+        let (reply, progress) = node.send(&mut client, &input);
+        assert_eq!(reply, "");
+        assert!(matches!(progress, Progress::NeedsInput { .. }));
+        node.core.note_read(client.id, 100_000, input.len());
+        assert!(!closes_after(&mut node, &mut client, 15));
+    }
+    input.extend_from_slice(b"\r\n");
+    assert_eq!(node.send(&mut client, &input).0, "+OK\r\n");
+    node.core.note_read(client.id, 2, 0);
+    assert!(closes_after(&mut node, &mut client, 21), "it is silent");
+}
+
+#[test]
+fn who_does_not_authenticate_in_time_is_closed() {
+    let mut node = Node::new(&[("requirepass", "secret")]);
+    let (mut known, mut stranger) = (node.client(), node.client());
+    assert_eq!(node.replies(&mut known, "AUTH secret"), "+OK|");
+    assert!(!closes_after(&mut node, &mut stranger, 9));
+    assert!(closes_after(&mut node, &mut stranger, 2));
+    assert_eq!(node.replies(&mut known, "PING"), "+PONG|");
+}
+
+#[test]
+fn output_that_a_client_does_not_take_is_bounded_as_configured() {
+    let mut node = Node::new(&[("client-output-buffer-limit", "normal 1000 100 10")]);
+    let (mut over, mut slow) = (node.client(), node.client());
+    node.core.note_written(over.id, 0, 999);
+    assert_eq!(node.core.poll_output(), None);
+    node.core.note_written(over.id, 0, 1000);
+    assert_eq!(node.core.poll_output(), Some(Output::Wake(over.id)));
+    assert_eq!(node.send(&mut over, b"").1, Progress::CloseNow);
+
+    node.core.note_written(slow.id, 0, 100);
+    assert!(!closes_after(&mut node, &mut slow, 9));
+    node.core.note_written(slow.id, 10, 99);
+    node.core.note_written(slow.id, 0, 100);
+    assert!(!closes_after(&mut node, &mut slow, 9), "it was below the limit in between");
+    assert!(closes_after(&mut node, &mut slow, 2));
+    assert_eq!(node.core.stats().closed_for_output, 2);
+}
+
+#[test]
+fn the_memory_policy_says_what_keys_remember() {
+    let mut node = Node::new(&[]);
+    let mut client = node.client();
+    node.replies(&mut client, "SET k v");
+    assert_eq!(node.replies(&mut client, "OBJECT IDLETIME k"), ":0|");
+    node.replies(&mut client, "CONFIG SET maxmemory-policy allkeys-lfu");
+    node.replies(&mut client, "SET l v");
+    assert_eq!(node.replies(&mut client, "OBJECT FREQ l"), ":5|");
+    assert!(node.replies(&mut client, "OBJECT IDLETIME l").starts_with("-ERR An LFU"));
+}
+
+#[test]
+fn time_is_told_to_the_microsecond() {
+    let mut node = Node::new(&[]);
+    let mut client = node.client();
+    node.now.unix_ms = 1_700_000_000_123;
+    node.now.micros = 456;
+    assert_eq!(node.replies(&mut client, "TIME"), "*2|$10|1700000000|$6|123456|");
 }
 
 /// Every command that the node runs, with no to three arguments: one reply each, and no panic.

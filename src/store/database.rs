@@ -25,6 +25,13 @@ pub(super) struct EntryPlace {
     place: Place,
 }
 
+/// Where a key belongs, whether it is there or not. It never becomes wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Home {
+    slot: usize,
+    hash: u64,
+}
+
 /// One database.
 #[derive(Debug)]
 pub(super) struct Database {
@@ -92,11 +99,16 @@ impl Database {
         self.group_len = vec![0; slots.div_ceil(GROUP)];
     }
 
+    /// Where a key belongs: for a look and an insertion with one computation of slot and hash.
     #[inline]
-    pub(super) fn find(&self, key: &[u8]) -> Option<EntryPlace> {
-        let slot = self.slot_of(key);
-        let place = self.tables.get(slot)?.find(key)?;
-        Some(EntryPlace { slot, place })
+    pub(super) fn home(&self, key: &[u8]) -> Home {
+        Home { slot: self.slot_of(key), hash: self.hasher.hash(key) }
+    }
+
+    #[inline]
+    pub(super) fn find(&self, home: Home, key: &[u8]) -> Option<EntryPlace> {
+        let place = self.tables.get(home.slot)?.find_hashed(home.hash, key)?;
+        Some(EntryPlace { slot: home.slot, place })
     }
 
     #[inline]
@@ -110,20 +122,19 @@ impl Database {
     }
 
     /// Adds an entry whose key is not there.
-    pub(super) fn insert_new(&mut self, entry: Entry) -> &mut Entry {
+    pub(super) fn insert_new(&mut self, home: Home, entry: Entry) -> &mut Entry {
         if self.tables.is_empty() {
             self.allocate();
         }
-        let slot = self.slot_of(entry.key());
+        let Home { slot, hash } = home;
         if let Some(at) = entry.expires_at() {
-            let hash = self.hasher.hash(entry.key());
             self.expiries.insert(Due { at, slot: slot as u16, hash });
             self.expiring += 1;
         }
         self.len += 1;
         self.group_len[slot / GROUP] += 1;
         self.occupied[slot / 64] |= 1 << (slot % 64);
-        self.tables[slot].insert_new(entry)
+        self.tables[slot].insert_new_hashed(hash, entry)
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) -> Option<Entry> {
@@ -258,8 +269,10 @@ impl Database {
         self.occupied[index / 64] &= !(1 << (index % 64));
         self.len -= table.len();
         self.group_len[index / GROUP] -= table.len();
-        for entry in table.iter() {
-            self.forget_expiry(index, entry);
+        if self.expiring > 0 {
+            for entry in table.iter() {
+                self.forget_expiry(index, entry);
+            }
         }
         Some(table)
     }

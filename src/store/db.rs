@@ -4,7 +4,7 @@
 //! and questions differ in what they count and in whether they are a use of the key, as they do in
 //! Redis.
 
-use super::database::{Database, EntryPlace};
+use super::database::{Database, EntryPlace, Home};
 use super::entry::{Entry, ValueRef};
 use super::keyspace::{Expired, Shared};
 use super::table::{Keyed, Table};
@@ -140,7 +140,12 @@ impl<'a> Db<'a> {
     /// Where a living key is. One past its expiry is treated as the keyspace is told to.
     #[inline]
     fn find(&mut self, key: &[u8]) -> Option<EntryPlace> {
-        let place = self.database.find(key)?;
+        self.find_at(self.database.home(key), key)
+    }
+
+    #[inline]
+    fn find_at(&mut self, home: Home, key: &[u8]) -> Option<EntryPlace> {
+        let place = self.database.find(home, key)?;
         if self.database.at(place).is_expired(self.now_ms) && !self.serves_expired(key) {
             return None;
         }
@@ -223,7 +228,8 @@ impl<'a> Db<'a> {
 
     /// Sets a string, whatever the key held before.
     pub fn set_string(&mut self, key: &[u8], bytes: &[u8], expiry: Expiry) {
-        match self.find(key) {
+        let home = self.database.home(key);
+        match self.find_at(home, key) {
             Some(place) => {
                 if expiry != Expiry::Keep {
                     self.set_expiry_at(place, expiry);
@@ -232,15 +238,16 @@ impl<'a> Db<'a> {
                 self.shared.discard_value(old);
                 self.touch(place);
             }
-            None => self.add(Entry::string(key, bytes, expiry.time())),
+            None => self.add(home, Entry::string(key, bytes, expiry.time())),
         }
     }
 
     /// Sets a string that stays text even where it is a number (what INCRBYFLOAT leaves behind);
     /// the key's expiry stays.
     pub fn set_text(&mut self, key: &[u8], bytes: &[u8]) {
-        if !self.contains(key) {
-            self.add(Entry::string(key, b"", None));
+        let home = self.database.home(key);
+        if self.find_at(home, key).is_none() {
+            self.add(home, Entry::string(key, b"", None));
         }
         if let Some(entry) = self.write(key) {
             let old = entry.set_text(bytes);
@@ -250,25 +257,27 @@ impl<'a> Db<'a> {
 
     /// Puts `number` into a key that may or may not be there; its expiry stays.
     pub fn set_int(&mut self, key: &[u8], number: i64) {
-        match self.find(key) {
+        let home = self.database.home(key);
+        match self.find_at(home, key) {
             Some(place) => {
                 let old = self.database.at_mut(place).set_int(number);
                 self.shared.discard_value(old);
                 self.touch(place);
             }
-            None => self.add(Entry::int(key, number, None)),
+            None => self.add(home, Entry::int(key, number, None)),
         }
     }
 
     /// Puts a value into a key that may or may not be there; its expiry stays.
     pub fn set_value(&mut self, key: &[u8], value: Value) {
-        match self.find(key) {
+        let home = self.database.home(key);
+        match self.find_at(home, key) {
             Some(place) => {
                 let old = self.database.at_mut(place).set_object(value);
                 self.shared.discard_value(old);
                 self.touch(place);
             }
-            None => self.add(Entry::object(key, value, None)),
+            None => self.add(home, Entry::object(key, value, None)),
         }
     }
 
@@ -282,12 +291,13 @@ impl<'a> Db<'a> {
         key: &[u8],
         edit: impl FnOnce(&mut Vec<u8>) -> R,
     ) -> Result<R, WrongType> {
-        let Some(place) = self.find(key) else {
+        let home = self.database.home(key);
+        let Some(place) = self.find_at(home, key) else {
             let mut bytes = Vec::new();
             let result = edit(&mut bytes);
             let mut entry = Entry::string(key, b"", None);
             entry.set_raw(&bytes);
-            self.add(entry);
+            self.add(home, entry);
             return Ok(result);
         };
         self.touch(place);
@@ -331,11 +341,12 @@ impl<'a> Db<'a> {
     /// # Errors
     /// If the key holds another type.
     pub fn hash_or_new(&mut self, key: &[u8]) -> Result<HashMut<'_>, WrongType> {
-        let place = match self.find(key) {
+        let home = self.database.home(key);
+        let place = match self.find_at(home, key) {
             Some(place) => place,
             None => {
-                self.add(Entry::object(key, Value::Hash(Hash::new()), None));
-                self.database.find(key).expect("the key was added a moment ago")
+                self.add(home, Entry::object(key, Value::Hash(Hash::new()), None));
+                self.database.find(home, key).expect("the key was added a moment ago")
             }
         };
         self.hash_at(place)
@@ -351,9 +362,9 @@ impl<'a> Db<'a> {
     }
 
     /// Adds an entry whose key is not there.
-    fn add(&mut self, mut entry: Entry) {
+    fn add(&mut self, home: Home, mut entry: Entry) {
         entry.set_usage(self.shared.usage.fresh(self.now_ms));
-        self.database.insert_new(entry);
+        self.database.insert_new(home, entry);
     }
 
     /// Adds an entry, or puts it in place of the one with its key.
@@ -361,7 +372,8 @@ impl<'a> Db<'a> {
         if let Some(old) = self.database.remove(entry.key()) {
             self.shared.discard(old);
         }
-        self.database.insert_new(entry);
+        let home = self.database.home(entry.key());
+        self.database.insert_new(home, entry);
     }
 
     /// Adds a copy of an entry, in place of the one with its key: it has not been used yet.

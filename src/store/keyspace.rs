@@ -274,7 +274,8 @@ impl Keyspace {
             return false;
         }
         if let Some(entry) = self.databases[from].remove(key) {
-            self.databases[to].insert_new(entry);
+            let database = &mut self.databases[to];
+            database.insert_new(database.home(key), entry);
         }
         true
     }

@@ -267,7 +267,12 @@ impl<T: Keyed> Table<T> {
     /// Where the entry with this key is, for a look now and a change right after.
     #[inline]
     pub fn find(&self, key: &[u8]) -> Option<Place> {
-        let hash = self.hasher.hash(key);
+        self.find_hashed(self.hasher.hash(key), key)
+    }
+
+    /// The same for whoever knows the key's hash already.
+    #[inline]
+    pub fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<Place> {
         let old = self.waits(hash);
         let side = if old { &self.old } else { &self.new };
         let index = (hash & side.mask()) as usize;
@@ -311,6 +316,11 @@ impl<T: Keyed> Table<T> {
 
     /// Adds an entry whose key is not in the table: the caller has looked.
     pub fn insert_new(&mut self, entry: T) -> &mut T {
+        self.insert_new_hashed(self.hasher.hash(entry.key()), entry)
+    }
+
+    /// The same for whoever knows the key's hash already.
+    pub fn insert_new_hashed(&mut self, hash: u64, entry: T) -> &mut T {
         debug_assert!(!self.contains(entry.key()), "the key is not in the table");
         self.step(1);
         if self.new.segments.is_empty() {
@@ -318,7 +328,6 @@ impl<T: Keyed> Table<T> {
         } else if !self.is_resizing() && self.len >= self.new.buckets() * FILL_MAX {
             self.resize(self.new.bits + 1);
         }
-        let hash = self.hasher.hash(entry.key());
         self.len += 1;
         let side = if self.waits(hash) { &mut self.old } else { &mut self.new };
         let index = (hash & side.mask()) as usize;

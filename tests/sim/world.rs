@@ -60,7 +60,7 @@ fn ip(host: usize) -> IpAddr {
 
 impl World {
     pub(crate) fn new(seed: u64, hosts: usize) -> Self {
-        let now = Now { instant: Instant::now(), unix_ms: 1_700_000_000_000 };
+        let now = Now { instant: Instant::now(), unix_ms: 1_700_000_000_000, micros: 0 };
         let mut world = Self {
             hosts: Vec::new(),
             start: now,

@@ -47,6 +47,7 @@ fn set(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     match ctx.server.configure(pairs) {
         Ok(()) => {
             ctx.keyspace.set_limits(ctx.server.settings.type_limits());
+            ctx.keyspace.set_usage_policy(ctx.server.settings.usage);
             ctx.out.ok();
         }
         Err(Refusal::Unknown(name)) => {

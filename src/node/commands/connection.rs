@@ -168,6 +168,7 @@ fn reset(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
     session.no_touch = false;
     session.replies = Replies::On;
     session.authenticated = ctx.server.settings.password.is_none();
+    session.anonymous_since = ctx.now.instant;
     ctx.out.simple("RESET");
     Ok(())
 }

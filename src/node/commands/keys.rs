@@ -15,7 +15,6 @@ pub(super) const HANDLERS: Handlers = &[
     ("flushall", flushall),
     ("flushdb", flushdb),
     ("keys", keys),
-    ("memory|usage", memory_usage),
     ("move", move_key),
     ("object|encoding", object_encoding),
     ("object|freq", object_freq),
@@ -306,26 +305,6 @@ fn object_freq(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         (Some(entry), UsagePolicy::Frequency { .. }) => {
             out.integer(i64::from(policy.frequency(entry.usage(), now_ms)));
         }
-    }
-    Ok(())
-}
-
-fn memory_usage(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
-    match (request.get(3), request.get(4)) {
-        (None, None) => {}
-        (Some(word), Some(samples)) if request.len() == 5 && is(word, "samples") => {
-            if integer(samples)? < 0 {
-                return Err(CommandError::Syntax);
-            }
-        }
-        _ => return Err(CommandError::Syntax),
-    }
-    /// What a key's place in its table takes, on average.
-    const PLACE: usize = 16;
-    let (mut db, out) = ctx.data();
-    match db.peek_counted(request.arg(2)) {
-        Some(entry) => out.integer((entry.heap_bytes() + PLACE) as i64),
-        None => out.null(),
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod hashes;
 mod introspection;
 mod keys;
 mod lcs;
+mod memory;
 mod scan;
 mod server;
 mod set_options;
@@ -33,6 +34,7 @@ const GROUPS: &[Handlers] = &[
     hashes::HANDLERS,
     keys::HANDLERS,
     lcs::HANDLERS,
+    memory::HANDLERS,
     scan::HANDLERS,
     debug::HANDLERS,
     introspection::HANDLERS,

@@ -36,12 +36,12 @@ fn info(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Seconds, and the microseconds of the second: the clock is read to the millisecond.
+/// Seconds, and the microseconds of the second.
 fn time(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
-    let millis = ctx.now.unix_ms as i64;
+    let micros = ctx.now.unix_us() as i64;
     ctx.out.array(2);
-    ctx.out.bulk_integer(millis / 1000);
-    ctx.out.bulk_integer(millis % 1000 * 1000);
+    ctx.out.bulk_integer(micros / 1_000_000);
+    ctx.out.bulk_integer(micros % 1_000_000);
     Ok(())
 }
 

@@ -16,6 +16,9 @@ use tokio::net::TcpStream;
 
 /// Output that may wait for a client before it is read from again.
 const WAITING_OUTPUT_MAX: usize = 1024 * 1024;
+/// Input that is taken from a client whose requests CLIENT PAUSE holds back. It is read so that one
+/// that leaves is noticed.
+const PAUSED_INPUT_MAX: usize = 64 * 1024;
 /// A client's own buffers are given back when they are empty and larger than this.
 const BUFFER_KEPT_BYTES: usize = 0;
 
@@ -84,7 +87,8 @@ impl Client {
             let flushed = self.poll_flush(cx)?.is_ready();
             match self.state {
                 State::Closing if flushed => return Poll::Ready(Ok(())),
-                State::Closing | State::Paused => return Poll::Pending,
+                State::Closing => return Poll::Pending,
+                State::Paused if self.input.len() >= PAUSED_INPUT_MAX => return Poll::Pending,
                 State::Open | State::Full if self.waiting() >= WAITING_OUTPUT_MAX => {
                     return Poll::Pending;
                 }
@@ -93,7 +97,7 @@ impl Client {
                     self.run_held();
                     continue;
                 }
-                State::Open => {}
+                State::Open | State::Paused => {}
             }
             let engine = self.engine.clone();
             let read = engine.with_buffers(|buffers| self.poll_read(cx, buffers));
@@ -115,6 +119,12 @@ impl Client {
         let count = fresh.len();
         if count == 0 {
             return Poll::Ready(Ok(0));
+        }
+        if self.state == State::Paused {
+            self.input.extend_from_slice(fresh);
+            let waiting = self.input.len();
+            self.engine.with_core(|core| core.note_read(self.id, count, waiting));
+            return Poll::Ready(Ok(count));
         }
         let own_output = !self.output.is_empty();
         if own_output {

@@ -32,12 +32,17 @@ impl Host for Process {
         self.started.elapsed()
     }
 
+    fn allocated_bytes(&self) -> u64 {
+        crate::alloc::allocated_bytes()
+    }
+
     fn figures(&self) -> ProcessFigures {
         let (cpu_user, cpu_system, cpu_user_children, cpu_system_children) = cpu_times();
         ProcessFigures {
             pid: std::process::id(),
             executable: self.executable.clone(),
             os: self.os.clone(),
+            allocated_bytes: crate::alloc::allocated_bytes(),
             resident_bytes: resident_bytes().unwrap_or(0),
             machine_bytes: machine_bytes(),
             cpu_system,

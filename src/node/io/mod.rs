@@ -8,9 +8,11 @@ mod host;
 mod listen;
 mod log;
 mod persist;
+mod title;
 
 pub use bus::{Mesh, Owner};
 pub use persist::{NodesConf, OpenError};
+pub use title::take_title;
 
 use super::{Core, CoreOptions};
 use crate::clock::Now;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::Expiry;
 use std::collections::BTreeSet;
 
 fn keyspace(by_slot: bool) -> Keyspace {
