@@ -307,7 +307,8 @@ pub(super) fn junk(rng: &mut impl Rng) -> Vec<u8> {
     ];
     match rng.random_range(0..4) {
         0 => extreme(rng),
-        1 => (0..rng.random_range(1..20)).map(|_| rng.random()).collect(),
+        // Without NUL, at which Redis ends what it repeats in an error, and a number.
+        1 => (0..rng.random_range(1..20)).map(|_| rng.random_range(1..=255)).collect(),
         _ => pick(rng, JUNK),
     }
 }
