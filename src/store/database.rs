@@ -46,6 +46,17 @@ pub(super) struct Database {
     /// Keys that expire.
     expiring: usize,
     expiries: ExpiryIndex,
+    /// Slots that were dropped, and whose keys the index of expiries still names.
+    leaving: Vec<Leaving>,
+}
+
+/// A slot that was dropped: its keys are forgotten a few at a time.
+#[derive(Debug)]
+struct Leaving {
+    slot: usize,
+    table: Table<Entry>,
+    /// How far that has come: a cursor of [`Table::scan`].
+    cursor: u64,
 }
 
 impl Database {
@@ -59,6 +70,7 @@ impl Database {
             len: 0,
             expiring: 0,
             expiries: ExpiryIndex::default(),
+            leaving: Vec::new(),
         }
     }
 
@@ -262,19 +274,60 @@ impl Database {
         self.tables.get(slot.index())
     }
 
-    /// Takes a whole slot out.
-    pub(super) fn take_slot(&mut self, slot: Slot) -> Option<Table<Entry>> {
-        let index = slot.index();
-        let table = self.tables.get_mut(index).filter(|table| !table.is_empty())?.take();
-        self.occupied[index / 64] &= !(1 << (index % 64));
-        self.len -= table.len();
-        self.group_len[index / GROUP] -= table.len();
-        if self.expiring > 0 {
-            for entry in table.iter() {
-                self.forget_expiry(index, entry);
+    /// Takes all keys of a slot out at once: how many there were. What is left to do, whatever
+    /// their number, is for [`Database::step_leaving`].
+    pub(super) fn drop_slot(&mut self, slot: Slot) -> usize {
+        let slot = slot.index();
+        let Some(table) = self.tables.get_mut(slot).filter(|table| !table.is_empty()) else {
+            return 0;
+        };
+        let table = table.take();
+        let len = table.len();
+        self.occupied[slot / 64] &= !(1 << (slot % 64));
+        self.len -= len;
+        self.group_len[slot / GROUP] -= len;
+        self.leaving.push(Leaving { slot, table, cursor: 0 });
+        len
+    }
+
+    /// Whether [`Database::step_leaving`] has something to do.
+    pub(super) fn is_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// Forgets when about `max` keys of a dropped slot would have expired. Returns how many it
+    /// looked at, and the slot's table when that was the last of it.
+    pub(super) fn step_leaving(&mut self, max: usize) -> (usize, Option<Table<Entry>>) {
+        let Some(mut leaving) = self.leaving.pop() else { return (0, None) };
+        let mut looked = 0;
+        while self.expiring > 0 && looked < max {
+            let mut gone: Vec<Due> = Vec::new();
+            leaving.cursor = leaving.table.scan(leaving.cursor, |entry| {
+                looked += 1;
+                if let Some(at) = entry.expires_at() {
+                    let hash = self.hasher.hash(entry.key());
+                    gone.push(Due { at, slot: leaving.slot as u16, hash });
+                }
+            });
+            for due in gone {
+                self.expiring -= 1;
+                // The slot may be ours again, and the key back with the same expiry.
+                let is_it = |entry: &Entry| entry.expires_at() == Some(due.at);
+                if self.tables[leaving.slot].find_by_hash(due.hash, is_it).is_none() {
+                    self.expiries.remove(due);
+                }
+            }
+            // Empty buckets take time too.
+            looked += 1;
+            if leaving.cursor == 0 {
+                return (looked, Some(leaving.table));
             }
         }
-        Some(table)
+        if self.expiring == 0 {
+            return (looked, Some(leaving.table));
+        }
+        self.leaving.push(leaving);
+        (looked, None)
     }
 
     /// Moves a few buckets of resizes that wait for the next change of their table.

@@ -42,6 +42,10 @@ impl Garbage {
         self.waste.push(waste);
     }
 
+    pub(super) fn extend(&mut self, waste: impl IntoIterator<Item = Waste>) {
+        waste.into_iter().for_each(|waste| self.push(waste));
+    }
+
     /// Whether there is nothing to drop.
     pub fn is_empty(&self) -> bool {
         self.waste.is_empty()

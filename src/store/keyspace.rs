@@ -221,14 +221,19 @@ impl Keyspace {
         !self.shared.garbage.is_empty()
     }
 
-    /// Removes up to `max` keys that have expired, and moves resizes on a little. Returns how many
-    /// it looked at: fewer than `max` means that nothing is due. The caller keeps calling while its
+    /// Removes up to `max` keys that have expired, and moves resizes and dropped slots on a little.
+    /// Returns how many it looked at: fewer than `max` means that nothing is due. The caller keeps calling while its
     /// time budget lasts; 32 keys take some 20 µs.
     pub fn expire_some(&mut self, now_ms: u64, max: usize) -> usize {
-        if self.shared.on_expired != Expired::Remove {
-            return 0;
-        }
         let mut looked = 0;
+        while looked < max && self.databases[0].is_leaving() {
+            let (seen, table) = self.databases[0].step_leaving(max - looked);
+            looked += seen;
+            self.shared.garbage.extend(table.map(Waste::Slot));
+        }
+        if self.shared.on_expired != Expired::Remove || looked >= max {
+            return looked.min(max);
+        }
         for _ in 0..self.databases.len() {
             let index = self.expire_next % self.databases.len();
             let database = &mut self.databases[index];
@@ -291,12 +296,10 @@ impl Keyspace {
         table.into_iter().flat_map(Table::iter).map(Keyed::key).take(max)
     }
 
-    /// Drops all keys of a slot. Returns how many there were.
+    /// Drops all keys of a slot, at once for whoever looks. Returns how many there were. Their
+    /// memory is handed over in the calls of [`Keyspace::expire_some`] that follow.
     pub fn drop_slot(&mut self, slot: Slot) -> usize {
-        let Some(table) = self.databases[0].take_slot(slot) else { return 0 };
-        let len = table.len();
-        self.shared.garbage.push(Waste::Slot(table));
-        len
+        self.databases[0].drop_slot(slot)
     }
 
     /// Bytes of all hash tables of keys, without the entries.

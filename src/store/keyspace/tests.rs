@@ -23,10 +23,33 @@ fn slots_count_list_and_drop_their_own_keys() {
     assert!(keyspace.keys_in_slot(slot, 1000).any(|key| key == b"key:42"));
     assert!(keyspace.keys_in_slot(slot, 1000).all(|key| Slot::of(key) == slot));
     assert_eq!(keyspace.drop_slot(slot), count);
-    assert_eq!(keyspace.expiring(0), 5000 - count);
+    assert_eq!(keyspace.len(None), 5000 - count);
     assert!(!keyspace.db(0, 0).contains(b"key:42"));
-    assert_eq!(keyspace.take_garbage().keys(), count);
     assert_eq!(keyspace.drop_slot(slot), 0);
+}
+
+/// A key that comes back, with the expiry it had, before its slot is forgotten expires by itself.
+#[test]
+fn a_dropped_slot_is_forgotten_in_steps() {
+    let mut keyspace = keyspace(true);
+    fill(&mut keyspace, 0..10, Expiry::At(200));
+    for n in 0..1000 {
+        keyspace.db(0, 0).set_string(format!("{{t}}{n}").as_bytes(), b"value", Expiry::At(100));
+    }
+    assert_eq!(keyspace.drop_slot(Slot::of(b"{t}")), 1000);
+    assert_eq!(keyspace.len(None), 10);
+    keyspace.db(0, 0).set_string(b"{t}7", b"value", Expiry::At(100));
+    let mut steps = 0;
+    while keyspace.expire_some(0, 10) == 10 {
+        steps += 1;
+        assert!(keyspace.has_garbage() || keyspace.expiring(0) > 10);
+    }
+    assert!((90..500).contains(&steps), "{steps} steps");
+    assert_eq!((keyspace.len(None), keyspace.expiring(0)), (11, 11));
+    assert_eq!(keyspace.take_garbage().keys(), 1000);
+    assert_eq!(keyspace.expire_some(150, 10), 1, "it expires though nobody asks for it");
+    assert_eq!((keyspace.len(None), keyspace.expiring(0)), (10, 10));
+    assert_eq!(keyspace.stats().expired, 1);
 }
 
 /// Sparse and dense, with and without slots; others come and go between the steps.
