@@ -9,6 +9,7 @@ mod bus;
 mod commands;
 mod differential;
 mod hostile;
+mod node;
 mod proxy;
 mod support;
 mod transcript;

@@ -1,0 +1,54 @@
+//! A node of ours alone, as its process shows itself to whoever runs it.
+
+use crate::support::{Server, wait_for};
+use keyway::resp::Reply;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Writes are held back, so the client that asks may go on.
+#[test]
+fn a_client_that_leaves_while_it_is_held_back_is_gone() {
+    let node = Server::keyway_node(&[]);
+    let mut asking = node.client();
+    asking.ok(&["CLIENT", "PAUSE", "600000", "WRITE"]);
+    let mut held = node.client();
+    held.send_raw(b"SET k v\r\n");
+    let mut clients = || asking.text(&["CLIENT", "LIST"]);
+    wait_for("its bytes have been read", SOON, || clients().contains("qbuf=9"));
+    drop(held);
+    wait_for("one client is left", SOON, || clients().lines().count() == 1);
+}
+
+/// What is resident stays: what is used must not.
+#[test]
+fn deleting_makes_room_below_maxmemory() {
+    let node = Server::keyway_node(&["--maxmemory", "64mb"]);
+    let mut client = node.client();
+    let value = vec![b'v'; 1024 * 1024];
+    let mut stored = 0;
+    let refusal = loop {
+        let key = format!("k{stored}");
+        match client.call(&[b"SET", key.as_bytes(), &value[..]]) {
+            Reply::Simple(_) => stored += 1,
+            other => break format!("{other:?}"),
+        }
+        assert!(stored < 70, "more than maxmemory is held");
+    };
+    assert!(refusal.contains("OOM command not allowed when used memory > 'maxmemory'."));
+    assert!(stored > 50, "refused after {stored} MiB");
+    for n in 0..stored {
+        assert_eq!(client.integer(&["DEL", &format!("k{n}")]), 1);
+    }
+    wait_for("writes are let in again", SOON, || {
+        matches!(client.call(&["SET", "k", "v"]), Reply::Simple(_))
+    });
+}
+
+#[test]
+fn ps_shows_which_node_a_process_is() {
+    let node = Server::keyway_node(&["--cluster-enabled", "yes"]);
+    let line = std::fs::read(format!("/proc/{}/cmdline", node.pid())).expect("it runs");
+    let title = format!("keyway-node 127.0.0.1:{} [cluster]\0node\0", node.port());
+    assert!(line.starts_with(title.as_bytes()), "{}", String::from_utf8_lossy(&line));
+}
