@@ -52,3 +52,23 @@ fn ps_shows_which_node_a_process_is() {
     let title = format!("keyway-node 127.0.0.1:{} [cluster]\0node\0", node.port());
     assert!(line.starts_with(title.as_bytes()), "{}", String::from_utf8_lossy(&line));
 }
+
+/// It costs the megabyte that may wait and a reply; when it leaves, nothing is left of it.
+#[test]
+fn a_client_that_never_reads_is_bounded_and_its_end_is_noticed() {
+    let mut node = Server::keyway_node(&[]);
+    let mut asking = node.client();
+    let value = vec![b'v'; 1024 * 1024];
+    asking.ok(&[b"SET", &b"k"[..], &value]);
+    let before = node.process().rss();
+    let mut deaf = node.client();
+    deaf.send_raw(&b"GET k\r\n".repeat(300));
+    wait_for("replies wait", SOON, || {
+        let list = asking.text(&["CLIENT", "LIST"]);
+        list.lines().any(|line| !line.contains("omem=0 "))
+    });
+    let grown = node.process().rss().saturating_sub(before);
+    assert!(grown <= 16 * 1024 * 1024, "{grown} bytes for one client that does not read");
+    drop(deaf);
+    wait_for("one client is left", SOON, || asking.text(&["CLIENT", "LIST"]).lines().count() == 1);
+}
