@@ -14,6 +14,25 @@ pub(super) fn unsigned(arg: &[u8]) -> Result<u64, CommandError> {
     number.ok_or(CommandError::NotPositive)
 }
 
+/// An integer whose negation is one, too: a count that may be negative.
+pub(super) fn negatable(arg: &[u8]) -> Result<i64, CommandError> {
+    let number = integer(arg)?;
+    if number == i64::MIN {
+        return Err(CommandError::err(format_args!(
+            "value is out of range, value must between {} and {}",
+            -i64::MAX,
+            i64::MAX
+        )));
+    }
+    Ok(number)
+}
+
+/// An integer that is no less than `min`. Anything else gets `error`, its code first.
+pub(super) fn at_least(min: usize, arg: &[u8], error: &'static str) -> Result<usize, CommandError> {
+    let number = parse_i64(arg).and_then(|number| usize::try_from(number).ok());
+    number.filter(|&number| number >= min).ok_or(CommandError::line(error))
+}
+
 /// Whether the argument is this word, whatever its case.
 pub(super) fn is(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())

@@ -3,7 +3,7 @@
 
 use super::directives::Directives;
 use crate::secret::Secret;
-use crate::store::{TypeLimits, UsagePolicy};
+use crate::store::{ListLimit, TypeLimits, UsagePolicy};
 use std::time::Duration;
 
 /// The settings in force.
@@ -47,6 +47,8 @@ pub(super) struct Settings {
     pub(super) hash_compact_entries: usize,
     /// Bytes of a field or value of a hash in compact form.
     pub(super) hash_compact_value: usize,
+    /// How large a node of a list may become.
+    pub(super) list_limit: ListLimit,
     /// Who may use DEBUG.
     pub(super) debug_allowed: Allowed,
     /// Who may change protected parameters.
@@ -105,6 +107,7 @@ impl Settings {
         let mut limits = TypeLimits::default();
         limits.hash.entries = self.hash_compact_entries;
         limits.hash.value = self.hash_compact_value;
+        limits.list = self.list_limit;
         limits
     }
 
@@ -144,6 +147,7 @@ impl Settings {
         "latency-tracking-info-percentiles",
         "lfu-decay-time",
         "lfu-log-factor",
+        "list-max-listpack-size",
         "logfile",
         "loglevel",
         "maxclients",
@@ -203,6 +207,7 @@ impl Settings {
             ),
             hash_compact_entries: directives.size("hash-max-listpack-entries"),
             hash_compact_value: directives.size("hash-max-listpack-value"),
+            list_limit: ListLimit::of_directive(directives.number("list-max-listpack-size")),
             debug_allowed: Allowed::parse(directives.text("enable-debug-command")),
             protected_config_allowed: Allowed::parse(directives.text("enable-protected-configs")),
             protected_mode: directives.is("protected-mode"),

@@ -8,7 +8,6 @@ use super::database::{Database, EntryPlace, Home};
 use super::entry::{Entry, ValueRef};
 use super::keyspace::{Expired, Shared};
 use super::table::{Keyed, Table};
-use super::types::{Hash, HashMut};
 use super::usage::UsagePolicy;
 use super::value::{Type, Value};
 use crate::cluster::Slot;
@@ -139,12 +138,12 @@ impl<'a> Db<'a> {
 
     /// Where a living key is. One past its expiry is treated as the keyspace is told to.
     #[inline]
-    fn find(&mut self, key: &[u8]) -> Option<EntryPlace> {
+    pub(super) fn find(&mut self, key: &[u8]) -> Option<EntryPlace> {
         self.find_at(self.database.home(key), key)
     }
 
     #[inline]
-    fn find_at(&mut self, home: Home, key: &[u8]) -> Option<EntryPlace> {
+    pub(super) fn find_at(&mut self, home: Home, key: &[u8]) -> Option<EntryPlace> {
         let place = self.database.find(home, key)?;
         if self.database.at(place).is_expired(self.now_ms) && !self.serves_expired(key) {
             return None;
@@ -167,7 +166,7 @@ impl<'a> Db<'a> {
     }
 
     #[inline]
-    fn touch(&mut self, place: EntryPlace) {
+    pub(super) fn touch(&mut self, place: EntryPlace) {
         let entry = self.database.at_mut(place);
         let random = &mut self.shared.random;
         let used = self.shared.usage.used(entry.usage(), self.now_ms, || random.next() as u32);
@@ -315,54 +314,8 @@ impl<'a> Db<'a> {
         Ok(result)
     }
 
-    /// The hash of a key that a command reads.
-    ///
-    /// # Errors
-    /// If the key holds another type.
-    pub fn hash(&mut self, key: &[u8]) -> Result<Option<&'_ Hash>, WrongType> {
-        match self.read(key).map(Entry::value) {
-            None => Ok(None),
-            Some(ValueRef::Object(Value::Hash(hash))) => Ok(Some(hash)),
-            Some(_) => Err(WrongType),
-        }
-    }
-
-    /// The hash of a key that a command changes. Whoever empties it removes the key.
-    ///
-    /// # Errors
-    /// If the key holds another type.
-    pub fn hash_mut(&mut self, key: &[u8]) -> Result<Option<HashMut<'_>>, WrongType> {
-        let Some(place) = self.find(key) else { return Ok(None) };
-        self.hash_at(place).map(Some)
-    }
-
-    /// The hash of a key that a command adds to; an empty one if the key is not there.
-    ///
-    /// # Errors
-    /// If the key holds another type.
-    pub fn hash_or_new(&mut self, key: &[u8]) -> Result<HashMut<'_>, WrongType> {
-        let home = self.database.home(key);
-        let place = match self.find_at(home, key) {
-            Some(place) => place,
-            None => {
-                self.add(home, Entry::object(key, Value::Hash(Hash::new()), None));
-                self.database.find(home, key).expect("the key was added a moment ago")
-            }
-        };
-        self.hash_at(place)
-    }
-
-    fn hash_at(&mut self, place: EntryPlace) -> Result<HashMut<'_>, WrongType> {
-        self.touch(place);
-        let hasher = self.database.hasher();
-        match self.database.at_mut(place).object_mut() {
-            Some(Value::Hash(hash)) => Ok(HashMut::new(hash, self.shared.limits.hash, hasher)),
-            _ => Err(WrongType),
-        }
-    }
-
     /// Adds an entry whose key is not there.
-    fn add(&mut self, home: Home, mut entry: Entry) {
+    pub(super) fn add(&mut self, home: Home, mut entry: Entry) {
         entry.set_usage(self.shared.usage.fresh(self.now_ms));
         self.database.insert_new(home, entry);
     }

@@ -4,12 +4,13 @@ use super::db::Db;
 use super::entry::{Entry, ValueRef};
 use super::keyspace::Keyspace;
 use super::table::Keyed;
-use super::types::Hash;
+use super::types::{Hash, List};
 use super::value::Value;
 use crate::value::Digest;
 
 /// The numbers of types in Redis's object header, which the digest covers.
 const TYPE_STRING: u32 = 0;
+const TYPE_LIST: u32 = 1;
 const TYPE_HASH: u32 = 4;
 
 impl Keyspace {
@@ -51,6 +52,7 @@ fn add_value(digest: &mut Digest, entry: &Entry) {
         }
         ValueRef::Embedded { bytes, .. } => add_string(digest, bytes),
         ValueRef::Object(Value::String(bytes)) => add_string(digest, bytes),
+        ValueRef::Object(Value::List(list)) => add_list(digest, list),
         ValueRef::Object(Value::Hash(hash)) => add_hash(digest, hash),
     }
     if entry.expires_at().is_some() {
@@ -61,6 +63,12 @@ fn add_value(digest: &mut Digest, entry: &Entry) {
 fn add_string(digest: &mut Digest, bytes: &[u8]) {
     digest.mix(&TYPE_STRING.to_be_bytes());
     digest.mix(bytes);
+}
+
+fn add_list(digest: &mut Digest, list: &List) {
+    digest.mix(&TYPE_LIST.to_be_bytes());
+    let mut buffer = itoa::Buffer::new();
+    list.iter().for_each(|element| digest.mix(element.bytes(&mut buffer)));
 }
 
 fn add_hash(digest: &mut Digest, hash: &Hash) {

@@ -11,7 +11,7 @@ use super::garbage::{FREE_INLINE_MAX, Garbage, Waste};
 use super::hasher::Hasher;
 use super::random::Random;
 use super::table::{Keyed, Table};
-use super::types::HashLimits;
+use super::types::{HashLimits, ListLimit};
 use super::usage::UsagePolicy;
 use super::value::Value;
 use crate::cluster::Slot;
@@ -55,6 +55,8 @@ pub struct KeyspaceStats {
 pub struct TypeLimits {
     /// `hash-max-listpack-entries` and `-value`.
     pub hash: HashLimits,
+    /// `list-max-listpack-size`.
+    pub list: ListLimit,
 }
 
 /// Everything that the databases of a node share.

@@ -7,6 +7,7 @@
 //! ```
 //! It returns values, not replies, and knows nothing of commands.
 
+mod collections;
 mod database;
 mod db;
 mod digest;
@@ -29,6 +30,8 @@ pub use hasher::Hasher;
 pub use keyspace::{Expired, Keyspace, KeyspaceOptions, KeyspaceStats, TypeLimits};
 pub use random::Random;
 pub use table::{Keyed, Table};
-pub use types::{Hash, HashLimits, HashMut, Item, Listpack};
+pub use types::{
+    Elements, End, Hash, HashLimits, HashMut, Item, List, ListLimit, ListMut, Listpack,
+};
 pub use usage::UsagePolicy;
 pub use value::{Type, Value};

@@ -3,13 +3,15 @@
 //! A further type is a further variant here and a file under `types/`: the compiler then shows
 //! every place that must know of it.
 
-use super::types::Hash;
+use super::types::{Hash, List};
 
 /// A value with an allocation of its own.
 #[derive(Debug, Clone)]
 pub enum Value {
     /// A string too long for the entry. Its spare capacity makes APPEND cheap.
     String(Vec<u8>),
+    /// A list.
+    List(List),
     /// A hash.
     Hash(Hash),
 }
@@ -19,6 +21,8 @@ pub enum Value {
 pub enum Type {
     /// `string`
     String,
+    /// `list`
+    List,
     /// `hash`
     Hash,
 }
@@ -28,6 +32,7 @@ impl Type {
     pub fn name(self) -> &'static str {
         match self {
             Self::String => "string",
+            Self::List => "list",
             Self::Hash => "hash",
         }
     }
@@ -38,6 +43,7 @@ impl Value {
     pub fn type_of(&self) -> Type {
         match self {
             Self::String(_) => Type::String,
+            Self::List(_) => Type::List,
             Self::Hash(_) => Type::Hash,
         }
     }
@@ -46,6 +52,7 @@ impl Value {
     pub fn encoding(&self) -> &'static str {
         match self {
             Self::String(_) => "raw",
+            Self::List(list) => list.encoding(),
             Self::Hash(hash) => hash.encoding(),
         }
     }
@@ -55,6 +62,7 @@ impl Value {
         match self {
             // Giving back many pages costs too: one per 64 KiB is about right.
             Self::String(bytes) => 1 + bytes.capacity() / (64 * 1024),
+            Self::List(list) => list.free_effort(),
             Self::Hash(hash) => hash.free_effort(),
         }
     }
@@ -63,6 +71,7 @@ impl Value {
     pub fn heap_bytes(&self) -> usize {
         match self {
             Self::String(bytes) => bytes.capacity(),
+            Self::List(list) => list.heap_bytes(),
             Self::Hash(hash) => hash.heap_bytes(),
         }
     }

@@ -1,7 +1,8 @@
 //! Hashes.
 
-use crate::node::args::{integer, is};
+use crate::node::args::{integer, is, negatable};
 use crate::node::call::{Ctx, Handlers};
+use crate::node::commands::{write_item, write_optional};
 use crate::node::error::CommandError;
 use crate::resp::{Encoder, Protocol, Request};
 use crate::store::{Hash, Item, Random};
@@ -27,20 +28,6 @@ pub(super) const HANDLERS: Handlers = &[
 ];
 
 type Done = Result<(), CommandError>;
-
-fn write_item(out: &mut Encoder<'_>, item: Item<'_>) {
-    match item {
-        Item::Int(number) => out.bulk_integer(number),
-        Item::Bytes(bytes) => out.bulk(bytes),
-    }
-}
-
-fn write_optional(out: &mut Encoder<'_>, item: Option<Item<'_>>) {
-    match item {
-        Some(item) => write_item(out, item),
-        None => out.null(),
-    }
-}
 
 fn hset(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let added = set_fields(ctx, request, "hset")?;
@@ -217,14 +204,7 @@ fn hrandfield(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         write_optional(out, field.map(|(field, _)| field));
         return Ok(());
     };
-    let count = integer(count)?;
-    if count == i64::MIN {
-        return Err(CommandError::err(format_args!(
-            "value is out of range, value must between {} and {}",
-            -i64::MAX,
-            i64::MAX
-        )));
-    }
+    let count = negatable(count)?;
     let with_values = match request.get(3) {
         None => false,
         Some(word) if request.len() == 4 && is(word, "withvalues") => true,

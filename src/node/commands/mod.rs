@@ -10,6 +10,7 @@ mod hashes;
 mod introspection;
 mod keys;
 mod lcs;
+mod lists;
 mod memory;
 mod scan;
 mod server;
@@ -22,7 +23,8 @@ pub(super) use connection::REDIS_VERSION;
 use super::call::{Ctx, Handler, Handlers};
 use super::error::CommandError;
 use crate::command::{self, Spec};
-use crate::resp::Request;
+use crate::resp::{Encoder, Request};
+use crate::store::Item;
 
 /// Every command that the node runs.
 const GROUPS: &[Handlers] = &[
@@ -34,6 +36,7 @@ const GROUPS: &[Handlers] = &[
     hashes::HANDLERS,
     keys::HANDLERS,
     lcs::HANDLERS,
+    lists::HANDLERS,
     memory::HANDLERS,
     scan::HANDLERS,
     debug::HANDLERS,
@@ -57,6 +60,22 @@ pub(super) fn handlers() -> Box<[Option<Handler>]> {
 pub fn runs(spec: &Spec) -> bool {
     let named = |name: &str| GROUPS.iter().copied().flatten().any(|(known, _)| *known == name);
     named(spec.name) || spec.subcommands().iter().any(|sub| named(sub.name))
+}
+
+/// An element of a collection, as a bulk string.
+fn write_item(out: &mut Encoder<'_>, item: Item<'_>) {
+    match item {
+        Item::Int(number) => out.bulk_integer(number),
+        Item::Bytes(bytes) => out.bulk(bytes),
+    }
+}
+
+/// An element of a collection, or nothing.
+fn write_optional(out: &mut Encoder<'_>, item: Option<Item<'_>>) {
+    match item {
+        Some(item) => write_item(out, item),
+        None => out.null(),
+    }
 }
 
 /// HELP of any container: what the table says of the subcommands that the node runs.

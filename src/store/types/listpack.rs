@@ -39,7 +39,7 @@ impl<'a> Item<'a> {
 
     /// Whether it is this string.
     #[inline]
-    fn is(&self, wanted: &[u8], wanted_int: Option<i64>) -> bool {
+    pub(super) fn is(&self, wanted: &[u8], wanted_int: Option<i64>) -> bool {
         match *self {
             Self::Int(number) => Some(number) == wanted_int,
             Self::Bytes(bytes) => bytes == wanted,
@@ -236,9 +236,28 @@ impl Listpack {
         }
     }
 
+    /// The element at a position, and where the next one starts: [`Listpack::is_end`] tells
+    /// whether there is one.
+    #[inline]
+    pub fn read(&self, at: usize) -> (Item<'_>, usize) {
+        let (item, len) = match self.decode(at) {
+            Encoding::Int { number, len } => (Item::Int(number), len),
+            Encoding::Bytes { start, len } => {
+                (Item::Bytes(&self.bytes[at + start..at + start + len]), start + len)
+            }
+        };
+        (item, at + len + back_length_bytes(len))
+    }
+
+    /// Whether a position is behind the last element.
+    #[inline]
+    pub fn is_end(&self, at: usize) -> bool {
+        self.bytes[at] == END
+    }
+
     /// One past the last byte of the element at a position.
     #[inline]
-    fn end_of(&self, at: usize) -> usize {
+    pub fn end_of(&self, at: usize) -> usize {
         let len = match self.decode(at) {
             Encoding::Int { len, .. } => len,
             Encoding::Bytes { start, len } => start + len,
@@ -248,7 +267,15 @@ impl Listpack {
 
     /// All elements from the first on.
     pub fn iter(&self) -> impl Iterator<Item = Item<'_>> {
-        std::iter::successors(self.first(), |&at| self.after(at)).map(|at| self.get(at))
+        let mut at = HEADER;
+        std::iter::from_fn(move || {
+            if self.is_end(at) {
+                return None;
+            }
+            let (item, next) = self.read(at);
+            at = next;
+            Some(item)
+        })
     }
 
     /// The position of the first element that equals `wanted`, looking at one element of every
@@ -301,6 +328,30 @@ impl Listpack {
             self.bytes.shrink_to_fit();
         }
         self.count_changed(-(removed as isize));
+    }
+
+    /// Adds all elements of another list at the end.
+    pub fn append(&mut self, other: &Self) {
+        let count = self.len() + other.len();
+        self.bytes.pop();
+        self.bytes.reserve_exact(other.bytes.len() - HEADER);
+        self.bytes.extend_from_slice(&other.bytes[HEADER..]);
+        self.set_header(count);
+    }
+
+    /// Takes out the elements from a position on: the other half.
+    pub fn split_off(&mut self, at: usize) -> Self {
+        let count = self.len();
+        let mut tail = Self { bytes: Vec::with_capacity(HEADER + self.bytes.len() - at) };
+        tail.bytes.extend_from_slice(&[0; HEADER]);
+        tail.bytes.extend_from_slice(&self.bytes[at..]);
+        let moved = tail.iter().count();
+        tail.set_header(moved);
+        self.bytes.truncate(at);
+        self.bytes.push(END);
+        self.bytes.shrink_to_fit();
+        self.set_header(count - moved);
+        tail
     }
 
     fn splice(&mut self, start: usize, end: usize, element: &[u8]) {

@@ -218,5 +218,50 @@ pub(super) const CONNECTION: Group = group!(
     ]
 );
 
+pub(super) const LISTS: Group = group!(
+    "lists",
+    1,
+    [
+        "LPUSH key value+",
+        "RPUSH key value+",
+        "LPUSH key integer+",
+        "RPUSH key text+",
+        "LPUSHX key value+",
+        "RPUSHX key value+",
+        "LPOP key",
+        "RPOP key",
+        "LPOP key count",
+        "RPOP key few",
+        "LLEN key",
+        "LRANGE key index index",
+        "LRANGE key 0 -1",
+        "LINDEX key index",
+        "LSET key few value",
+        "LSET key text value => refused",
+        "LINSERT key ( BEFORE | AFTER ) value value",
+        "LINSERT key ( BEFORE | AFTER ) few value",
+        "RPUSH key few+",
+        "LREM key few few",
+        "LREM key integer value",
+        "LTRIM key index index",
+        "LTRIM key 0 offset",
+        "LPOS key few [ RANK few ] [ COUNT count ] [ MAXLEN count ]",
+        "LPOS key value [ COUNT few ] [ RANK integer ]",
+        "LMOVE key key ( LEFT | RIGHT ) ( LEFT | RIGHT )",
+        "RPOPLPUSH key key",
+        "LMPOP few key+ ( LEFT | RIGHT ) [ COUNT count ]",
+        "LMPOP 1 key ( LEFT | RIGHT ) [ COUNT few ]",
+        "LMPOP 2 key key ( LEFT | RIGHT )",
+        "OBJECT ENCODING key",
+        "TYPE key",
+        "COPY key key REPLACE",
+        "RENAME key key",
+        "SET key value",
+        "DEL key",
+        "DEBUG DIGEST-VALUE key",
+    ]
+);
+
 /// All of them.
-pub(super) const ALL: &[&Group] = &[&STRINGS, &KEYS, &HASHES, &TRANSACTIONS, &SCAN, &CONNECTION];
+pub(super) const ALL: &[&Group] =
+    &[&STRINGS, &KEYS, &HASHES, &LISTS, &TRANSACTIONS, &SCAN, &CONNECTION];

@@ -25,10 +25,15 @@ fn number_from_env(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
-/// Runs one group against two kinds of server, and panics with the differences.
+/// Runs one group against Redis and another server, and panics with the differences.
 fn compare(group: &Group, ours: Kind) {
+    compare_with(Kind::Redis, group, ours);
+}
+
+/// The same with a reference of another kind.
+fn compare_with(reference: Kind, group: &Group, ours: Kind) {
     let directives = ["--enable-debug-command", "yes"];
-    let Some(reference) = Server::redis(&directives) else { return };
+    let Some(reference) = Server::node(reference, &directives) else { return };
     let Some(subject) = Server::node(ours, &directives) else { return };
     let commands = number_from_env("KEYWAY_DIFF_COMMANDS").map_or(COMMANDS, |n| n as usize);
     let seed = number_from_env("KEYWAY_DIFF_SEED").unwrap_or_else(rand::random);
@@ -84,4 +89,15 @@ fn scan() {
 #[test]
 fn connection() {
     compare(&groups::CONNECTION, Kind::Keyway);
+}
+
+#[test]
+fn lists() {
+    compare(&groups::LISTS, Kind::Keyway);
+}
+
+/// Redis 7.2 has small lists as listpacks, which Redis 7.0.15 has not and Valkey has.
+#[test]
+fn lists_like_valkey() {
+    compare_with(Kind::Valkey, &groups::LISTS, Kind::Keyway);
 }

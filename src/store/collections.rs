@@ -1,0 +1,99 @@
+//! The collections of a database as handlers see them: to read, to change, or made if missing.
+//!
+//! Whoever empties a collection removes its key: the store keeps no empty ones.
+
+use super::database::EntryPlace;
+use super::db::{Db, WrongType};
+use super::entry::{Entry, ValueRef};
+
+use super::types::{Hash, HashMut, List, ListMut};
+use super::value::Value;
+
+impl Db<'_> {
+    /// The hash of a key that a command reads.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn hash(&mut self, key: &[u8]) -> Result<Option<&'_ Hash>, WrongType> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::Object(Value::Hash(hash))) => Ok(Some(hash)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The hash of a key that a command changes. Whoever empties it removes the key.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn hash_mut(&mut self, key: &[u8]) -> Result<Option<HashMut<'_>>, WrongType> {
+        let Some(place) = self.find(key) else { return Ok(None) };
+        self.hash_at(place).map(Some)
+    }
+
+    /// The hash of a key that a command adds to; an empty one if the key is not there.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn hash_or_new(&mut self, key: &[u8]) -> Result<HashMut<'_>, WrongType> {
+        let place = self.find_or_add(key, || Value::Hash(Hash::new()));
+        self.hash_at(place)
+    }
+
+    fn hash_at(&mut self, place: EntryPlace) -> Result<HashMut<'_>, WrongType> {
+        self.touch(place);
+        let (limits, hasher) = (self.shared.limits.hash, self.database.hasher());
+        match self.database.at_mut(place).object_mut() {
+            Some(Value::Hash(hash)) => Ok(HashMut::new(hash, limits, hasher)),
+            _ => Err(WrongType),
+        }
+    }
+
+    /// The list of a key that a command reads.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn list(&mut self, key: &[u8]) -> Result<Option<&'_ List>, WrongType> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::Object(Value::List(list))) => Ok(Some(list)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The list of a key that a command changes. Whoever empties it removes the key.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn list_mut(&mut self, key: &[u8]) -> Result<Option<ListMut<'_>>, WrongType> {
+        let Some(place) = self.find(key) else { return Ok(None) };
+        self.list_at(place).map(Some)
+    }
+
+    /// The list of a key that a command adds to; an empty one if the key is not there.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn list_or_new(&mut self, key: &[u8]) -> Result<ListMut<'_>, WrongType> {
+        let place = self.find_or_add(key, || Value::List(List::new()));
+        self.list_at(place)
+    }
+
+    fn list_at(&mut self, place: EntryPlace) -> Result<ListMut<'_>, WrongType> {
+        self.touch(place);
+        let limit = self.shared.limits.list;
+        match self.database.at_mut(place).object_mut() {
+            Some(Value::List(list)) => Ok(ListMut::new(list, limit)),
+            _ => Err(WrongType),
+        }
+    }
+
+    fn find_or_add(&mut self, key: &[u8], value: impl FnOnce() -> Value) -> EntryPlace {
+        let home = self.database.home(key);
+        if let Some(place) = self.find_at(home, key) {
+            return place;
+        }
+        self.add(home, Entry::object(key, value(), None));
+        self.database.find(home, key).expect("the key was added a moment ago")
+    }
+}
