@@ -49,6 +49,10 @@ pub(super) struct Settings {
     pub(super) hash_compact_value: usize,
     /// How large a node of a list may become.
     pub(super) list_limit: ListLimit,
+    /// Members that a sorted set in compact form may have.
+    pub(super) sorted_set_compact_entries: usize,
+    /// Bytes of a member of a sorted set in compact form.
+    pub(super) sorted_set_compact_value: usize,
     /// Who may use DEBUG.
     pub(super) debug_allowed: Allowed,
     /// Who may change protected parameters.
@@ -108,6 +112,8 @@ impl Settings {
         limits.hash.entries = self.hash_compact_entries;
         limits.hash.value = self.hash_compact_value;
         limits.list = self.list_limit;
+        limits.sorted_set.entries = self.sorted_set_compact_entries;
+        limits.sorted_set.value = self.sorted_set_compact_value;
         limits
     }
 
@@ -163,6 +169,8 @@ impl Settings {
         "tcp-backlog",
         "tcp-keepalive",
         "timeout",
+        "zset-max-listpack-entries",
+        "zset-max-listpack-value",
     ];
 
     /// Reads what is in force from the directives.
@@ -208,6 +216,8 @@ impl Settings {
             hash_compact_entries: directives.size("hash-max-listpack-entries"),
             hash_compact_value: directives.size("hash-max-listpack-value"),
             list_limit: ListLimit::of_directive(directives.number("list-max-listpack-size")),
+            sorted_set_compact_entries: directives.size("zset-max-listpack-entries"),
+            sorted_set_compact_value: directives.size("zset-max-listpack-value"),
             debug_allowed: Allowed::parse(directives.text("enable-debug-command")),
             protected_config_allowed: Allowed::parse(directives.text("enable-protected-configs")),
             protected_mode: directives.is("protected-mode"),

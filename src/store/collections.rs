@@ -6,7 +6,7 @@ use super::database::EntryPlace;
 use super::db::{Db, WrongType};
 use super::entry::{Entry, ValueRef};
 
-use super::types::{Hash, HashMut, List, ListMut};
+use super::types::{Hash, HashMut, List, ListMut, SortedSet, SortedSetMut};
 use super::value::Value;
 
 impl Db<'_> {
@@ -84,6 +84,45 @@ impl Db<'_> {
         let limit = self.shared.limits.list;
         match self.database.at_mut(place).object_mut() {
             Some(Value::List(list)) => Ok(ListMut::new(list, limit)),
+            _ => Err(WrongType),
+        }
+    }
+
+    /// The sorted set of a key that a command reads.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn sorted_set(&mut self, key: &[u8]) -> Result<Option<&'_ SortedSet>, WrongType> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::Object(Value::SortedSet(set))) => Ok(Some(set)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The sorted set of a key that a command changes. Whoever empties it removes the key.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn sorted_set_mut(&mut self, key: &[u8]) -> Result<Option<SortedSetMut<'_>>, WrongType> {
+        let Some(place) = self.find(key) else { return Ok(None) };
+        self.sorted_set_at(place).map(Some)
+    }
+
+    /// The sorted set of a key that a command adds to; an empty one if the key is not there.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn sorted_set_or_new(&mut self, key: &[u8]) -> Result<SortedSetMut<'_>, WrongType> {
+        let place = self.find_or_add(key, || Value::SortedSet(SortedSet::new()));
+        self.sorted_set_at(place)
+    }
+
+    fn sorted_set_at(&mut self, place: EntryPlace) -> Result<SortedSetMut<'_>, WrongType> {
+        self.touch(place);
+        let (limits, hasher) = (self.shared.limits.sorted_set, self.database.hasher());
+        match self.database.at_mut(place).object_mut() {
+            Some(Value::SortedSet(set)) => Ok(SortedSetMut::new(set, limits, hasher)),
             _ => Err(WrongType),
         }
     }

@@ -4,13 +4,14 @@ use super::db::Db;
 use super::entry::{Entry, ValueRef};
 use super::keyspace::Keyspace;
 use super::table::Keyed;
-use super::types::{Hash, List};
+use super::types::{Hash, List, SortedSet};
 use super::value::Value;
-use crate::value::Digest;
+use crate::value::{Digest, DoubleText};
 
 /// The numbers of types in Redis's object header, which the digest covers.
 const TYPE_STRING: u32 = 0;
 const TYPE_LIST: u32 = 1;
+const TYPE_SORTED_SET: u32 = 3;
 const TYPE_HASH: u32 = 4;
 
 impl Keyspace {
@@ -54,6 +55,7 @@ fn add_value(digest: &mut Digest, entry: &Entry) {
         ValueRef::Object(Value::String(bytes)) => add_string(digest, bytes),
         ValueRef::Object(Value::List(list)) => add_list(digest, list),
         ValueRef::Object(Value::Hash(hash)) => add_hash(digest, hash),
+        ValueRef::Object(Value::SortedSet(set)) => add_sorted_set(digest, set),
     }
     if entry.expires_at().is_some() {
         digest.xor(b"!!expire!!");
@@ -78,6 +80,17 @@ fn add_hash(digest: &mut Digest, hash: &Hash) {
         let mut element = Digest::default();
         element.mix(field.bytes(&mut buffer));
         element.mix(value.bytes(&mut buffer));
+        digest.xor(element.bytes());
+    }
+}
+
+fn add_sorted_set(digest: &mut Digest, set: &SortedSet) {
+    digest.mix(&TYPE_SORTED_SET.to_be_bytes());
+    let mut buffer = itoa::Buffer::new();
+    for (member, score) in set.iter() {
+        let mut element = Digest::default();
+        element.mix(member.bytes(&mut buffer));
+        element.mix(DoubleText::shortest(score).as_bytes());
         digest.xor(element.bytes());
     }
 }

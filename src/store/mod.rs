@@ -31,7 +31,8 @@ pub use keyspace::{Expired, Keyspace, KeyspaceOptions, KeyspaceStats, TypeLimits
 pub use random::Random;
 pub use table::{Keyed, Table};
 pub use types::{
-    Elements, End, Hash, HashLimits, HashMut, Item, List, ListLimit, ListMut, Listpack,
+    Elements, End, Hash, HashLimits, HashMut, Item, List, ListLimit, ListMut, Listpack, SortedSet,
+    SortedSetLimits, SortedSetMut,
 };
 pub use usage::UsagePolicy;
 pub use value::{Type, Value};

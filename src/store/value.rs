@@ -3,7 +3,7 @@
 //! A further type is a further variant here and a file under `types/`: the compiler then shows
 //! every place that must know of it.
 
-use super::types::{Hash, List};
+use super::types::{Hash, List, SortedSet};
 
 /// A value with an allocation of its own.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub enum Value {
     List(List),
     /// A hash.
     Hash(Hash),
+    /// A sorted set.
+    SortedSet(SortedSet),
 }
 
 /// The type of a value, as TYPE names it.
@@ -25,6 +27,8 @@ pub enum Type {
     List,
     /// `hash`
     Hash,
+    /// `zset`
+    SortedSet,
 }
 
 impl Type {
@@ -34,6 +38,7 @@ impl Type {
             Self::String => "string",
             Self::List => "list",
             Self::Hash => "hash",
+            Self::SortedSet => "zset",
         }
     }
 }
@@ -45,6 +50,7 @@ impl Value {
             Self::String(_) => Type::String,
             Self::List(_) => Type::List,
             Self::Hash(_) => Type::Hash,
+            Self::SortedSet(_) => Type::SortedSet,
         }
     }
 
@@ -54,6 +60,7 @@ impl Value {
             Self::String(_) => "raw",
             Self::List(list) => list.encoding(),
             Self::Hash(hash) => hash.encoding(),
+            Self::SortedSet(set) => set.encoding(),
         }
     }
 
@@ -64,6 +71,7 @@ impl Value {
             Self::String(bytes) => 1 + bytes.capacity() / (64 * 1024),
             Self::List(list) => list.free_effort(),
             Self::Hash(hash) => hash.free_effort(),
+            Self::SortedSet(set) => set.free_effort(),
         }
     }
 
@@ -73,6 +81,7 @@ impl Value {
             Self::String(bytes) => bytes.capacity(),
             Self::List(list) => list.heap_bytes(),
             Self::Hash(hash) => hash.heap_bytes(),
+            Self::SortedSet(set) => set.heap_bytes(),
         }
     }
 }

@@ -1,13 +1,16 @@
 //! What node and proxy both compute about values; std only.
 
+pub mod bits;
 mod decimal;
 mod digest;
+mod double;
 mod extended;
 mod glob;
 mod number;
 mod sha1;
 
 pub use digest::Digest;
+pub use double::{DoubleText, parse_double, parse_double_bound};
 pub use extended::Extended;
 pub use glob::{Case, glob_match};
 pub use number::canonical_i64;

@@ -1,5 +1,7 @@
 //! What the commands do: a file per group, as in the command table, each with its own list.
 
+mod bitfield;
+mod bitmaps;
 mod clients;
 mod cluster;
 mod config;
@@ -15,6 +17,10 @@ mod memory;
 mod scan;
 mod server;
 mod set_options;
+mod sorted_set_algebra;
+mod sorted_set_pops;
+mod sorted_set_ranges;
+mod sorted_sets;
 mod strings;
 mod transactions;
 
@@ -28,6 +34,8 @@ use crate::store::Item;
 
 /// Every command that the node runs.
 const GROUPS: &[Handlers] = &[
+    bitfield::HANDLERS,
+    bitmaps::HANDLERS,
     clients::HANDLERS,
     cluster::HANDLERS,
     config::HANDLERS,
@@ -42,6 +50,10 @@ const GROUPS: &[Handlers] = &[
     debug::HANDLERS,
     introspection::HANDLERS,
     server::HANDLERS,
+    sorted_set_algebra::HANDLERS,
+    sorted_set_pops::HANDLERS,
+    sorted_set_ranges::HANDLERS,
+    sorted_sets::HANDLERS,
     strings::HANDLERS,
     transactions::HANDLERS,
 ];

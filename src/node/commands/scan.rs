@@ -1,13 +1,13 @@
-//! SCAN and HSCAN.
+//! SCAN, HSCAN and ZSCAN.
 
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::resp::{Encoder, Request};
 use crate::store::Keyed;
-use crate::value::{Case, glob_match};
+use crate::value::{Case, DoubleText, glob_match};
 
-pub(super) const HANDLERS: Handlers = &[("hscan", hscan), ("scan", scan)];
+pub(super) const HANDLERS: Handlers = &[("hscan", hscan), ("scan", scan), ("zscan", zscan)];
 
 /// Elements that a call returns, about, unless COUNT says otherwise.
 const COUNT: usize = 10;
@@ -109,6 +109,37 @@ fn hscan(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     write_cursor(out, next);
     out.array(found.len());
     found.iter().for_each(|element| out.bulk(element));
+    Ok(())
+}
+
+fn zscan(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
+    let cursor = cursor(request.arg(2))?;
+    let (mut db, out) = ctx.data();
+    let Some(set) = db.sorted_set(request.arg(1))? else {
+        write_cursor(out, 0);
+        out.array(0);
+        return Ok(());
+    };
+    let options = Options::parse(request, 3, false)?;
+    // Redis shows a listpack's scores as they are stored, and those of a skip list by `%.17g`.
+    let text = match set.as_listpack() {
+        Some(_) => DoubleText::stored,
+        None => DoubleText::seventeen_digits,
+    };
+    let mut found: Vec<(Box<[u8]>, DoubleText)> = Vec::new();
+    let mut buffer = itoa::Buffer::new();
+    let next = set.scan(cursor, options.count, |member, score| {
+        let member = member.bytes(&mut buffer);
+        if options.wants(member) {
+            found.push((member.into(), text(score)));
+        }
+    });
+    write_cursor(out, next);
+    out.array(found.len() * 2);
+    for (member, score) in &found {
+        out.bulk(member);
+        out.bulk(score.as_bytes());
+    }
     Ok(())
 }
 

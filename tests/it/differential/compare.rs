@@ -10,6 +10,8 @@ pub(super) enum Rule {
     Exact,
     /// Nothing, and it is always an error.
     Refused,
+    /// The digits of doubles: those that are the same number are the same.
+    Scores,
     /// The order of the elements.
     Set,
     /// The order of the pairs.
@@ -31,6 +33,7 @@ impl Rule {
     pub(super) fn parse(word: &str) -> Self {
         match word {
             "refused" => Self::Refused,
+            "scores" => Self::Scores,
             "set" => Self::Set,
             "pairs" => Self::Pairs,
             "shape" => Self::Shape,
@@ -58,6 +61,7 @@ impl Rule {
     fn same_replies(self, one: &Reply, other: &Reply) -> bool {
         match self {
             Self::Exact | Self::Refused | Self::Walk => one == other,
+            Self::Scores => same_numbers(one, other),
             Self::Set => sorted(one, 1) == sorted(other, 1),
             Self::Pairs => sorted(one, 2) == sorted(other, 2),
             Self::Shape => shape(one, false) == shape(other, false),
@@ -75,6 +79,24 @@ impl Rule {
 /// Reads one whole reply.
 pub(super) fn parse(bytes: &[u8]) -> Option<Reply> {
     parse_reply(&Bytes::copy_from_slice(bytes), 128).ok()
+}
+
+/// Whether two replies are the same but for how they write a double.
+pub(super) fn same_numbers(one: &Reply, other: &Reply) -> bool {
+    match (one, other) {
+        (Reply::Array(one), Reply::Array(other)) => {
+            one.len() == other.len()
+                && one.iter().zip(other).all(|(one, other)| same_numbers(one, other))
+        }
+        (Reply::Bulk(one), Reply::Bulk(other)) | (Reply::Double(one), Reply::Double(other)) => {
+            one == other || number(one).is_some_and(|one| Some(one) == number(other))
+        }
+        _ => one == other,
+    }
+}
+
+fn number(text: &[u8]) -> Option<f64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// The reply's elements in an order of our own, `each` at a time, after what kind it is.

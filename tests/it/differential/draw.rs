@@ -29,6 +29,12 @@ pub(super) enum Draw {
     Text,
     Name,
     Slot,
+    Bit,
+    Width,
+    Score,
+    Weight,
+    End,
+    Lex,
 }
 
 impl Draw {
@@ -54,6 +60,12 @@ impl Draw {
             "text" => Self::Text,
             "name" => Self::Name,
             "slot" => Self::Slot,
+            "bit" => Self::Bit,
+            "width" => Self::Width,
+            "score" => Self::Score,
+            "weight" => Self::Weight,
+            "end" => Self::End,
+            "lex" => Self::Lex,
             other => panic!("nothing is drawn for `{other}`"),
         }
     }
@@ -95,6 +107,35 @@ impl Draw {
             Self::Name => {
                 pick(rng, &["worker", "a-b_c", "with space", "new\nline", "", "\x7f", "é"])
             }
+            Self::Bit => match rng.random_range(0..30) {
+                0 => pick(rng, &["-1", "4294967296", "9223372036854775807", "abc", ""]),
+                1 => number(rng.random_range(0..20_000)),
+                _ => number(rng.random_range(0..300)),
+            },
+            Self::Width => match rng.random_range(0..20) {
+                0 => pick(rng, &["u64", "i65", "u0", "i", "8", "x8", "U8", "i64 ", "i08"]),
+                1..3 => pick(rng, &["i64", "u63", "i1", "u1"]),
+                even if even % 2 == 0 => format!("u{}", rng.random_range(1..64)).into_bytes(),
+                _ => format!("i{}", rng.random_range(1..65)).into_bytes(),
+            },
+            Self::Score => score(rng),
+            Self::Weight => match rng.random_range(0..10) {
+                0 => pick(rng, &["inf", "-inf", "nan", "abc", "", " 1"]),
+                _ => pick(rng, &["0", "1", "2", "3", "-1", "0.5"]),
+            },
+            Self::End => match rng.random_range(0..20) {
+                0 => pick(rng, &["", "(", "(abc", "nan", " 1", "[1", "1e400", "((1", "1 "]),
+                1..5 => pick(rng, &["-inf", "+inf", "(-inf", "(inf", "inf"]),
+                even => {
+                    let open = if even % 2 == 0 { &b"("[..] } else { b"" };
+                    [open, &number(rng.random_range(-20..20))].concat()
+                }
+            },
+            Self::Lex => match rng.random_range(0..20) {
+                0 => pick(rng, &["", "a", "++", "-x", "1"]),
+                1..6 => pick(rng, &["-", "+"]),
+                even => [if even % 2 == 0 { &b"("[..] } else { b"[" }, &field(rng)].concat(),
+            },
             Self::Slot => match rng.random_range(0..10) {
                 0 => extreme(rng),
                 1 => number(rng.random_range(16_380..16_390)),
@@ -176,6 +217,14 @@ fn value(rng: &mut impl Rng) -> Vec<u8> {
 }
 
 /// Text over few letters, so that two of them have something in common.
+fn score(rng: &mut impl Rng) -> Vec<u8> {
+    match rng.random_range(0..20) {
+        0 => pick(rng, &["inf", "-inf", "-0", "abc", "", "nan", "1e20", "123456789012", "0x1p3"]),
+        1..5 => (f64::from(rng.random_range(-80..80)) / 8.0).to_string().into_bytes(),
+        _ => number(rng.random_range(-20..20)),
+    }
+}
+
 fn text(rng: &mut impl Rng) -> Vec<u8> {
     let len = rng.random_range(0..40);
     (0..len).map(|_| b'a' + rng.random_range(0..4)).collect()

@@ -28,6 +28,25 @@ fn is_the_same_text(redis: &[u8], ours: &[u8]) -> bool {
 
 /// Redis 7.2 has listpacks where 7.0.15 has none; Valkey embeds other strings.
 const EXCEPTIONS: &[Exception] = &[
+    // Since 7.2 the arguments are read before the key is looked for.
+    Exception { server: Kind::Redis, command: "BITCOUNT", theirs: "0", ours: "ERR" },
+    Exception { server: Kind::Redis, command: "BITPOS", theirs: "0", ours: "ERR" },
+    Exception { server: Kind::Redis, command: "BITPOS", theirs: "-1", ours: "ERR" },
+    Exception { server: Kind::Redis, command: "BITCOUNT", theirs: "WRONGTYPE", ours: "ERR" },
+    Exception { server: Kind::Redis, command: "BITPOS", theirs: "WRONGTYPE", ours: "ERR" },
+    // WITHSCORE came with 7.2.
+    Exception {
+        server: Kind::Redis,
+        command: "ZRANK",
+        theirs: "ERR wrong number of arguments",
+        ours: "ERR syntax",
+    },
+    Exception {
+        server: Kind::Redis,
+        command: "ZREVRANK",
+        theirs: "ERR wrong number of arguments",
+        ours: "ERR syntax",
+    },
     encoding(Kind::Redis, "quicklist", "listpack"),
     encoding(Kind::Redis, "hashtable", "listpack"),
     encoding(Kind::Valkey, "embstr", "raw"),
@@ -82,6 +101,7 @@ pub(super) fn allow_encodings(server: Kind, theirs: &Reply, ours: &Reply) -> boo
 
 fn text(reply: &[u8]) -> String {
     let bytes = match parse(reply) {
+        Some(Reply::Integer(number)) => return number.to_string(),
         Some(Reply::Error(text) | Reply::Simple(text) | Reply::Bulk(text)) => text,
         _ => return String::new(),
     };

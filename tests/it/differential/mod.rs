@@ -67,6 +67,11 @@ fn strings() {
 }
 
 #[test]
+fn bitmaps() {
+    compare(&groups::BITMAPS, Kind::Keyway);
+}
+
+#[test]
 fn keys() {
     compare(&groups::KEYS, Kind::Keyway);
 }
@@ -74,6 +79,11 @@ fn keys() {
 #[test]
 fn hashes() {
     compare(&groups::HASHES, Kind::Keyway);
+}
+
+#[test]
+fn sorted_sets() {
+    compare(&groups::SORTED_SETS, Kind::Keyway);
 }
 
 #[test]

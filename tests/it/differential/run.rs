@@ -1,6 +1,6 @@
 //! Draws commands, sends them to both servers, compares, and says what differed.
 
-use super::compare::{Rule, parse};
+use super::compare::{Rule, parse, same_numbers};
 use super::exceptions;
 use super::grammar::Line;
 use super::groups::Group;
@@ -226,7 +226,8 @@ impl<'a> Pair<'a> {
                 };
                 let kind = self.reference.kind();
                 let same_encoding = exceptions::allow_encodings(kind, &one[1], &other[1]);
-                if one[0] != other[0] || !same_encoding || one[2] != other[2] || far {
+                if one[0] != other[0] || !same_encoding || !same_numbers(&one[2], &other[2]) || far
+                {
                     self.part(index, format!("{}:\n  {one:?}\n  {other:?}", key.escape_ascii()));
                     return;
                 }
@@ -241,14 +242,21 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// TYPE, encoding, digest, PTTL.
+/// The score that a reply holds, however it is written.
+fn number(reply: &Reply) -> Option<f64> {
+    std::str::from_utf8(reply.as_bytes()?).ok()?.parse().ok()
+}
+
+/// TYPE, encoding, digest, PTTL. The digest of a sorted set covers the text of its scores, which
+/// Redis 7.0 writes with more digits than 7.2: its members and scores stand in for it.
 fn describe(client: &mut Client, key: &[u8]) -> Vec<Reply> {
-    let commands: [&[&[u8]]; 4] = [
-        &[b"TYPE", key],
-        &[b"OBJECT", b"ENCODING", key],
-        &[b"DEBUG", b"DIGEST-VALUE", key],
-        &[b"PTTL", key],
-    ];
+    let kind = client.call(&[&b"TYPE"[..], key]);
+    let content: &[&[u8]] = match kind {
+        Reply::Simple(kind) if kind == "zset" => &[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"],
+        _ => &[b"DEBUG", b"DIGEST-VALUE", key],
+    };
+    let commands: [&[&[u8]]; 4] =
+        [&[b"TYPE", key], &[b"OBJECT", b"ENCODING", key], content, &[b"PTTL", key]];
     client.pipeline(&commands.map(<[&[u8]]>::to_vec))
 }
 
@@ -258,6 +266,7 @@ fn follow(client: &mut Client, walk: &Drawn) -> Result<Vec<u8>, Loss> {
     let mut command = walk.command.clone();
     let cursor_at = if command[0].eq_ignore_ascii_case(b"SCAN") { 1 } else { 2 };
     let pairs = cursor_at == 2;
+    let scores = command[0].eq_ignore_ascii_case(b"ZSCAN");
     let mut elements = BTreeSet::new();
     loop {
         client.try_send(&command)?;
@@ -266,7 +275,11 @@ fn follow(client: &mut Client, walk: &Drawn) -> Result<Vec<u8>, Loss> {
         let Some([cursor, items]) = reply.as_array() else { return Ok(bytes) };
         let items = items.as_array().expect("the second of two is an array");
         for element in items.chunks(if pairs { 2 } else { 1 }) {
-            elements.insert(format!("{element:?}"));
+            let text = match element {
+                [member, score] if scores => format!("{member:?} {:?}", number(score)),
+                element => format!("{element:?}"),
+            };
+            elements.insert(text);
         }
         let cursor = cursor.as_bytes().expect("a cursor is a string").to_vec();
         if walk.command.get(cursor_at).is_none_or(|word| word != b"0") {

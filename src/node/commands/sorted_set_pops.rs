@@ -1,0 +1,122 @@
+//! Taking members from either end of a sorted set.
+
+use super::sorted_sets::{write_member, write_score};
+use crate::node::args::{integer, is, unsigned};
+use crate::node::call::{Ctx, Handlers};
+use crate::node::error::CommandError;
+use crate::resp::{Encoder, Protocol, Request};
+use crate::store::Db;
+
+pub(super) const HANDLERS: Handlers =
+    &[("zmpop", zmpop), ("zpopmax", zpopmax), ("zpopmin", zpopmin)];
+
+type Done = Result<(), CommandError>;
+
+/// Which end of a sorted set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Lowest,
+    Highest,
+}
+
+/// Takes up to `count` members, 1 at least, from the end of a sorted set that is there, and writes
+/// them, as pairs or flat.
+pub(super) fn pop(
+    db: &mut Db<'_>,
+    out: &mut Encoder<'_>,
+    key: &[u8],
+    end: End,
+    count: usize,
+    nests: bool,
+) -> Done {
+    let Some(mut set) = db.sorted_set_mut(key)? else { return Ok(()) };
+    let (len, reverse) = (set.len(), end == End::Highest);
+    let count = count.min(len);
+    out.array(if nests { count } else { count * 2 });
+    for (member, score) in set.iter_from(if reverse { len - 1 } else { 0 }, reverse).take(count) {
+        if nests {
+            out.array(2);
+        }
+        write_member(out, member);
+        write_score(out, score);
+    }
+    if count == len {
+        db.remove(key);
+    } else {
+        set.remove_ranks(if reverse { len - count } else { 0 }, count);
+    }
+    Ok(())
+}
+
+fn zpopmin(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
+    pop_one_end(ctx, request, End::Lowest)
+}
+
+fn zpopmax(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
+    pop_one_end(ctx, request, End::Highest)
+}
+
+fn pop_one_end(ctx: &mut Ctx<'_>, request: &Request<'_>, end: End) -> Done {
+    if request.len() > 3 {
+        return Err(CommandError::Syntax);
+    }
+    let count = request.get(2).map(unsigned).transpose()?;
+    let key = request.arg(1);
+    let (mut db, out) = ctx.data();
+    if db.sorted_set_mut(key)?.is_none() || count == Some(0) {
+        out.array(0);
+        return Ok(());
+    }
+    let nests = count.is_some() && out.protocol() == Protocol::Resp3;
+    pop(&mut db, out, key, end, count.unwrap_or(1) as usize, nests)?;
+    ctx.modified(key);
+    Ok(())
+}
+
+/// `numkeys key … MIN|MAX [COUNT count]` from `at` on: where the keys end, which end of the set,
+/// how many members.
+pub(super) fn multi_pop_options(
+    request: &Request<'_>,
+    at: usize,
+) -> Result<(usize, End, usize), CommandError> {
+    let positive = |arg: &[u8], error| {
+        let number = integer(arg).ok().and_then(|number| usize::try_from(number).ok());
+        number.filter(|&number| number > 0).ok_or(CommandError::line(error))
+    };
+    let keys = positive(request.arg(at), "ERR numkeys should be greater than 0")?;
+    let keys_end = keys.checked_add(at + 1).ok_or(CommandError::Syntax)?;
+    let end = match request.get(keys_end) {
+        Some(word) if is(word, "min") => End::Lowest,
+        Some(word) if is(word, "max") => End::Highest,
+        _ => return Err(CommandError::Syntax),
+    };
+    let mut count = None;
+    let mut next = keys_end + 1;
+    while let Some(word) = request.get(next) {
+        match request.get(next + 1) {
+            Some(number) if count.is_none() && is(word, "count") => {
+                count = Some(positive(number, "ERR count should be greater than 0")?);
+            }
+            _ => return Err(CommandError::Syntax),
+        }
+        next += 2;
+    }
+    Ok((keys_end, end, count.unwrap_or(1)))
+}
+
+fn zmpop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
+    let (keys_end, end, count) = multi_pop_options(request, 1)?;
+    let (mut db, out) = ctx.data();
+    for at in 2..keys_end {
+        let key = request.arg(at);
+        if db.sorted_set_mut(key)?.is_some() {
+            out.array(2);
+            out.bulk(key);
+            pop(&mut db, out, key, end, count, true)?;
+            ctx.modified(key);
+            return Ok(());
+        }
+    }
+    out.null_array();
+    Ok(())
+}

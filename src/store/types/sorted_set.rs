@@ -1,0 +1,399 @@
+//! Sorted sets: a listpack of members and scores while small, a skip list with an index beyond.
+//!
+//! Both forms keep the members by score and then by their bytes, so that every kind of range
+//! comes down to ranks: [`SortedSet::count_before`] finds where one begins and ends.
+
+use super::listpack::{Item, Listpack};
+use super::skip_list::SkipList;
+use crate::store::garbage::FREE_INLINE_MAX;
+use crate::store::hasher::Hasher;
+use crate::value::{DoubleText, parse_double};
+use std::cmp::Ordering;
+
+/// Up to which size a sorted set stays a listpack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SortedSetLimits {
+    /// `zset-max-listpack-entries`: members.
+    pub entries: usize,
+    /// `zset-max-listpack-value`: bytes of a member.
+    pub value: usize,
+}
+
+impl Default for SortedSetLimits {
+    fn default() -> Self {
+        Self { entries: 128, value: 64 }
+    }
+}
+
+/// A sorted set.
+#[derive(Debug)]
+pub struct SortedSet(Form);
+
+#[derive(Debug)]
+enum Form {
+    /// Member, score, member, score, … in order.
+    Listpack(Listpack),
+    SkipList(Box<SkipList>),
+}
+
+/// The score of an element of a listpack.
+fn score_of(item: Item<'_>) -> f64 {
+    match item {
+        Item::Int(number) => number as f64,
+        Item::Bytes(text) => parse_double(text).unwrap_or(0.0),
+    }
+}
+
+impl SortedSet {
+    /// A sorted set without members.
+    pub(crate) fn new() -> Self {
+        Self(Form::Listpack(Listpack::new()))
+    }
+
+    /// How many members it has.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Form::Listpack(list) => list.len() / 2,
+            Form::SkipList(list) => list.len(),
+        }
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What OBJECT ENCODING says.
+    pub fn encoding(&self) -> &'static str {
+        match self.0 {
+            Form::Listpack(_) => "listpack",
+            Form::SkipList(_) => "skiplist",
+        }
+    }
+
+    /// The listpack of a small sorted set.
+    pub fn as_listpack(&self) -> Option<&Listpack> {
+        match &self.0 {
+            Form::Listpack(list) => Some(list),
+            Form::SkipList(_) => None,
+        }
+    }
+
+    /// The score of a member.
+    pub fn score(&self, member: &[u8]) -> Option<f64> {
+        match &self.0 {
+            Form::Listpack(list) => {
+                let at = list.after(list.find(member, 1)?);
+                Some(score_of(list.get(at.expect("a score follows every member"))))
+            }
+            Form::SkipList(list) => list.score(member),
+        }
+    }
+
+    /// The rank of a member, the lowest score first, and its score.
+    pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
+        match &self.0 {
+            Form::Listpack(list) => {
+                let wanted = list.find(member, 1)?;
+                let score = score_of(list.get(list.after(wanted)?));
+                let starts = std::iter::successors(list.first(), |&at| list.after(list.after(at)?));
+                Some((starts.take_while(|&at| at != wanted).count(), score))
+            }
+            Form::SkipList(list) => {
+                let score = list.score(member)?;
+                Some((list.rank(score, member), score))
+            }
+        }
+    }
+
+    /// How many members, from the lowest on, satisfy `is_before`. It must hold for those up to
+    /// some place in the order and not for the rest.
+    pub fn count_before(&self, is_before: impl Fn(f64, &[u8]) -> bool) -> usize {
+        match &self.0 {
+            Form::Listpack(_) => {
+                let mut buffer = itoa::Buffer::new();
+                self.iter_from(0, false)
+                    .take_while(|(member, score)| is_before(*score, member.bytes(&mut buffer)))
+                    .count()
+            }
+            Form::SkipList(list) => list.count_before(is_before),
+        }
+    }
+
+    /// Members and scores from a rank on: upwards, or downwards.
+    pub fn iter_from(&self, rank: usize, reverse: bool) -> impl Iterator<Item = (Item<'_>, f64)> {
+        let (list, large) = match &self.0 {
+            Form::Listpack(list) => (Some(list), None),
+            Form::SkipList(list) => (None, Some(list.iter_from(rank, reverse))),
+        };
+        let mut at = list.and_then(|list| list.seek(rank as i64 * 2));
+        let listed = std::iter::from_fn(move || {
+            let (list, member) = (list?, at?);
+            let score = list.after(member).expect("a score follows every member");
+            at = match reverse {
+                false => list.after(score),
+                true => list.before(member).and_then(|score| list.before(score)),
+            };
+            Some((list.get(member), score_of(list.get(score))))
+        });
+        let large = large.into_iter().flatten();
+        listed.chain(large.map(|(member, score)| (Item::Bytes(member), score)))
+    }
+
+    /// All members and scores, the lowest score first.
+    pub fn iter(&self) -> impl Iterator<Item = (Item<'_>, f64)> {
+        self.iter_from(0, false)
+    }
+
+    /// Visits about `count` members from `cursor` on; returns the next cursor, 0 at the end. A
+    /// small sorted set is visited whole.
+    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Item<'_>, f64)) -> u64 {
+        match &self.0 {
+            Form::Listpack(_) => {
+                self.iter().for_each(|(member, score)| visit(member, score));
+                0
+            }
+            Form::SkipList(list) => {
+                let mut cursor = cursor;
+                let mut seen = 0;
+                for _ in 0..count.saturating_mul(10) {
+                    cursor = list.scan(cursor, |member, score| {
+                        seen += 1;
+                        visit(Item::Bytes(member), score);
+                    });
+                    if cursor == 0 || seen >= count {
+                        break;
+                    }
+                }
+                cursor
+            }
+        }
+    }
+
+    /// How many allocations freeing it gives back.
+    pub fn free_effort(&self) -> usize {
+        match &self.0 {
+            Form::Listpack(_) => 1,
+            Form::SkipList(list) => 1 + list.len(),
+        }
+    }
+
+    /// Bytes on the heap; of a large one, an estimate from some of its members.
+    pub fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Form::Listpack(list) => list.heap_bytes(),
+            Form::SkipList(list) => size_of_val(&**list) + list.heap_bytes(),
+        }
+    }
+}
+
+impl Clone for SortedSet {
+    fn clone(&self) -> Self {
+        match &self.0 {
+            Form::Listpack(list) => Self(Form::Listpack(list.clone())),
+            Form::SkipList(list) => {
+                let mut copy = SkipList::new(list.hasher());
+                // From the highest down each one lands at the head of the list.
+                for (member, score) in list.iter_from(list.len() - 1, true) {
+                    copy.insert(member, score);
+                }
+                Self(Form::SkipList(Box::new(copy)))
+            }
+        }
+    }
+}
+
+/// A sorted set that a command changes, with what it must know to change its form.
+#[derive(Debug)]
+pub struct SortedSetMut<'a> {
+    set: &'a mut SortedSet,
+    limits: SortedSetLimits,
+    hasher: Hasher,
+}
+
+impl<'a> SortedSetMut<'a> {
+    pub(crate) fn new(set: &'a mut SortedSet, limits: SortedSetLimits, hasher: Hasher) -> Self {
+        Self { set, limits, hasher }
+    }
+
+    /// Gives an empty one the form for so many members, the longest of so many bytes.
+    pub fn make_room_for(&mut self, members: usize, longest: usize) {
+        let large = members > self.limits.entries || longest > self.limits.value;
+        if large && self.set.is_empty() {
+            self.become_skip_list();
+        }
+    }
+
+    /// Gives a member a score; the old one, if it was there.
+    pub fn set(&mut self, member: &[u8], score: f64) -> Option<f64> {
+        if let Form::SkipList(list) = &mut self.set.0 {
+            let old = list.update(member, score);
+            if old.is_none() {
+                list.insert(member, score);
+            }
+            return old;
+        }
+        let old = self.set.score(member);
+        if old == Some(score) {
+            return old;
+        }
+        if old.is_some() {
+            self.remove(member);
+        }
+        let fits = old.is_some()
+            || (self.set.len() < self.limits.entries && member.len() <= self.limits.value);
+        match &mut self.set.0 {
+            Form::Listpack(list) if fits && list.has_room_for(member.len()) => {
+                insert_in_order(list, member, score);
+            }
+            Form::Listpack(_) => {
+                self.become_skip_list();
+                self.set(member, score);
+            }
+            Form::SkipList(_) => unreachable!("it was a listpack a moment ago"),
+        }
+        old
+    }
+
+    /// Removes a member; its score, if it was there.
+    pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
+        match &mut self.set.0 {
+            Form::Listpack(list) => {
+                let at = list.find(member, 1)?;
+                let score = list.after(at).expect("a score follows every member");
+                let score = score_of(list.get(score));
+                list.remove(at, 2);
+                Some(score)
+            }
+            Form::SkipList(list) => list.remove(member),
+        }
+    }
+
+    /// Removes `count` members from a rank on.
+    pub fn remove_ranks(&mut self, rank: usize, count: usize) {
+        match &mut self.set.0 {
+            Form::Listpack(list) => {
+                if let Some(at) = list.seek(rank as i64 * 2)
+                    && count > 0
+                {
+                    list.remove(at, count * 2);
+                }
+            }
+            Form::SkipList(list) => list.remove_ranks(rank, count),
+        }
+    }
+
+    fn become_skip_list(&mut self) {
+        let mut list = SkipList::new(self.hasher);
+        let mut buffer = itoa::Buffer::new();
+        for (member, score) in self.set.iter() {
+            list.insert(member.bytes(&mut buffer), score);
+        }
+        self.set.0 = Form::SkipList(Box::new(list));
+    }
+}
+
+fn insert_in_order(list: &mut Listpack, member: &[u8], score: f64) {
+    let mut buffer = itoa::Buffer::new();
+    let mut at = list.first();
+    while let Some(place) = at {
+        let after = list.after(place).expect("a score follows every member");
+        let other = score_of(list.get(after));
+        let order = other.partial_cmp(&score).unwrap_or(Ordering::Equal);
+        if order.then_with(|| list.get(place).bytes(&mut buffer).cmp(member)).is_gt() {
+            break;
+        }
+        at = list.after(after);
+    }
+    let text = DoubleText::stored(score);
+    match at {
+        Some(at) => {
+            list.insert(at, text.as_bytes());
+            list.insert(at, member);
+        }
+        None => {
+            list.push(member);
+            list.push(text.as_bytes());
+        }
+    }
+}
+
+impl std::ops::Deref for SortedSetMut<'_> {
+    type Target = SortedSet;
+
+    fn deref(&self) -> &SortedSet {
+        self.set
+    }
+}
+
+const _: () = assert!(FREE_INLINE_MAX < 128, "a skip list is worth handing over");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn all(set: &SortedSet) -> Vec<(Vec<u8>, f64)> {
+        let mut buffer = itoa::Buffer::new();
+        set.iter().map(|(member, score)| (member.bytes(&mut buffer).to_vec(), score)).collect()
+    }
+
+    #[test]
+    fn it_changes_its_form_beyond_either_limit() {
+        let limits = SortedSetLimits { entries: 2, value: 4 };
+        let mut set = SortedSet::new();
+        let mut edit = SortedSetMut::new(&mut set, limits, Hasher::new(1, 2));
+        edit.set(b"a", 1.0);
+        edit.set(b"b", 0.5);
+        edit.set(b"a", 7.0);
+        assert_eq!(edit.encoding(), "listpack");
+        edit.set(b"c", 2.0);
+        assert_eq!(edit.encoding(), "skiplist");
+        assert_eq!(all(&set), [(b"b".to_vec(), 0.5), (b"c".to_vec(), 2.0), (b"a".to_vec(), 7.0)]);
+
+        let mut set = SortedSet::new();
+        let mut edit = SortedSetMut::new(&mut set, limits, Hasher::new(1, 2));
+        edit.set(b"12345", 1.0);
+        assert_eq!(edit.encoding(), "skiplist");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+        #[test]
+        fn both_forms_hold_the_same(
+            changes in proptest::collection::vec((0u8..40, -4i8..4, any::<bool>()), 0..120),
+            seed: u64,
+        ) {
+            let hasher = Hasher::new(seed, 0);
+            let (mut small, mut large) = (SortedSet::new(), SortedSet::new());
+            let limits = SortedSetLimits { entries: 1000, value: 64 };
+            let none = SortedSetLimits { entries: 0, value: 0 };
+            for (member, score, removes) in changes {
+                let member = format!("m{member}").into_bytes();
+                let score = f64::from(score) / 4.0;
+                let mut one = SortedSetMut::new(&mut small, limits, hasher);
+                let mut other = SortedSetMut::new(&mut large, none, hasher);
+                if removes {
+                    prop_assert_eq!(one.remove(&member), other.remove(&member));
+                } else {
+                    prop_assert_eq!(one.set(&member, score), other.set(&member, score));
+                }
+            }
+            prop_assert_eq!(all(&small), all(&large));
+            if !large.is_empty() {
+                prop_assert_eq!(all(&small), all(&large.clone()));
+                prop_assert_eq!((small.encoding(), large.encoding()), ("listpack", "skiplist"));
+            }
+            for (rank, (member, score)) in all(&small).into_iter().enumerate() {
+                prop_assert_eq!(small.rank(&member), Some((rank, score)));
+                prop_assert_eq!(large.rank(&member), Some((rank, score)));
+                for set in [&small, &large] {
+                    prop_assert_eq!(set.count_before(|s, m| (s, m) < (score, &member[..])), rank);
+                    let down = set.iter_from(rank, true).count();
+                    prop_assert_eq!(down, rank + 1);
+                }
+            }
+        }
+    }
+}
