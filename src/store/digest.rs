@@ -128,4 +128,19 @@ mod tests {
         keyspace.db(3, 0).set_string(b"other", b"", Expiry::Clear);
         assert_eq!(keyspace.digest(0).to_string(), "47c05c6926eeee28a692834d4aa7be1cee44e043");
     }
+
+    /// The answers of DEBUG DIGEST-VALUE of Valkey 9.1.2, which takes the shortest text of a score.
+    #[test]
+    fn digests_of_sorted_sets_take_the_shortest_scores() {
+        let options = KeyspaceOptions { by_slot: false, databases: 1, seed: (1, 2) };
+        let mut keyspace = Keyspace::new(options);
+        let mut db = keyspace.db(0, 0);
+        for (key, score, digest) in [
+            (&b"fraction"[..], 0.1, "6605f56364a85f2c14bc54c5b4318ac4616eb60a"),
+            (b"large", 1e17, "865dfe692ba47395ddd673188be31a88f4f3a760"),
+        ] {
+            db.sorted_set_or_new(key).unwrap().set(b"a", score);
+            assert_eq!(db.digest_value(key).to_string(), digest);
+        }
+    }
 }
