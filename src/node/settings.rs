@@ -3,7 +3,7 @@
 
 use super::directives::Directives;
 use crate::secret::Secret;
-use crate::store::{ListLimit, TypeLimits, UsagePolicy};
+use crate::store::{ListLimit, SetLimits, TypeLimits, UsagePolicy};
 use std::time::Duration;
 
 /// The settings in force.
@@ -49,6 +49,8 @@ pub(super) struct Settings {
     pub(super) hash_compact_value: usize,
     /// How large a node of a list may become.
     pub(super) list_limit: ListLimit,
+    /// Up to which size a set stays compact.
+    pub(super) set_limits: SetLimits,
     /// Members that a sorted set in compact form may have.
     pub(super) sorted_set_compact_entries: usize,
     /// Bytes of a member of a sorted set in compact form.
@@ -112,6 +114,7 @@ impl Settings {
         limits.hash.entries = self.hash_compact_entries;
         limits.hash.value = self.hash_compact_value;
         limits.list = self.list_limit;
+        limits.set = self.set_limits;
         limits.sorted_set.entries = self.sorted_set_compact_entries;
         limits.sorted_set.value = self.sorted_set_compact_value;
         limits
@@ -164,6 +167,9 @@ impl Settings {
         "proto-max-bulk-len",
         "requirepass",
         "save",
+        "set-max-intset-entries",
+        "set-max-listpack-entries",
+        "set-max-listpack-value",
         "slowlog-log-slower-than",
         "slowlog-max-len",
         "tcp-backlog",
@@ -216,6 +222,11 @@ impl Settings {
             hash_compact_entries: directives.size("hash-max-listpack-entries"),
             hash_compact_value: directives.size("hash-max-listpack-value"),
             list_limit: ListLimit::of_directive(directives.number("list-max-listpack-size")),
+            set_limits: SetLimits {
+                intset_entries: directives.size("set-max-intset-entries"),
+                listpack_entries: directives.size("set-max-listpack-entries"),
+                listpack_value: directives.size("set-max-listpack-value"),
+            },
             sorted_set_compact_entries: directives.size("zset-max-listpack-entries"),
             sorted_set_compact_value: directives.size("zset-max-listpack-value"),
             debug_allowed: Allowed::parse(directives.text("enable-debug-command")),

@@ -6,7 +6,7 @@ use super::database::EntryPlace;
 use super::db::{Db, WrongType};
 use super::entry::{Entry, ValueRef};
 
-use super::types::{Hash, HashMut, List, ListMut, SortedSet, SortedSetMut};
+use super::types::{Hash, HashMut, List, ListMut, Set, SetMut, SortedSet, SortedSetMut};
 use super::value::Value;
 
 impl Db<'_> {
@@ -123,6 +123,70 @@ impl Db<'_> {
         let (limits, hasher) = (self.shared.limits.sorted_set, self.database.hasher());
         match self.database.at_mut(place).object_mut() {
             Some(Value::SortedSet(set)) => Ok(SortedSetMut::new(set, limits, hasher)),
+            _ => Err(WrongType),
+        }
+    }
+
+    /// The set of a key that a command reads.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn set(&mut self, key: &[u8]) -> Result<Option<&'_ Set>, WrongType> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::Object(Value::Set(set))) => Ok(Some(set)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The sets of several keys at once, in their order: what is missing, expired or no set is
+    /// `None`. [`Db::set`] comes first for each: it tells whether there is a set, and counts.
+    pub fn sets<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Vec<Option<&'_ Set>> {
+        keys.map(|key| match self.glance(key)?.value() {
+            ValueRef::Object(Value::Set(set)) => Some(set),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// The set of a key that a command changes. Whoever empties it removes the key.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn set_mut(&mut self, key: &[u8]) -> Result<Option<SetMut<'_>>, WrongType> {
+        let Some(place) = self.find(key) else { return Ok(None) };
+        self.set_at(place).map(Some)
+    }
+
+    /// The set of a key that a command adds `expected` members to, `first` among them; an empty
+    /// one if the key is not there.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn set_or_new(
+        &mut self,
+        key: &[u8],
+        first: &[u8],
+        expected: usize,
+    ) -> Result<SetMut<'_>, WrongType> {
+        let (limits, hasher) = (self.shared.limits.set, self.database.hasher());
+        let empty = || Value::Set(Set::for_first(first, expected, limits, hasher));
+        let place = self.find_or_add(key, empty);
+        let mut set = self.set_at(place)?;
+        set.make_room_for(expected);
+        Ok(set)
+    }
+
+    /// A set of no key, to be filled: its limits are those of this database.
+    pub fn change_set<'s>(&self, set: &'s mut Set) -> SetMut<'s> {
+        SetMut::new(set, self.shared.limits.set, self.database.hasher())
+    }
+
+    fn set_at(&mut self, place: EntryPlace) -> Result<SetMut<'_>, WrongType> {
+        self.touch(place);
+        let (limits, hasher) = (self.shared.limits.set, self.database.hasher());
+        match self.database.at_mut(place).object_mut() {
+            Some(Value::Set(set)) => Ok(SetMut::new(set, limits, hasher)),
             _ => Err(WrongType),
         }
     }

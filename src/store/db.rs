@@ -185,6 +185,13 @@ impl<'a> Db<'a> {
         Some(self.database.at(place))
     }
 
+    /// The entry of a living key, without a change to anything: several can be held at once.
+    pub(super) fn glance(&self, key: &[u8]) -> Option<&'_ Entry> {
+        let entry = self.database.at(self.database.find(self.database.home(key), key)?);
+        let serves = self.shared.on_expired == Expired::Keep;
+        (serves || !entry.is_expired(self.now_ms)).then_some(entry)
+    }
+
     /// The entry of a key, neither counted nor used by this.
     pub fn peek(&mut self, key: &[u8]) -> Option<&'_ Entry> {
         let place = self.find(key)?;

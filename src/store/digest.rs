@@ -4,13 +4,14 @@ use super::db::Db;
 use super::entry::{Entry, ValueRef};
 use super::keyspace::Keyspace;
 use super::table::Keyed;
-use super::types::{Hash, List, SortedSet};
+use super::types::{Hash, List, Set, SortedSet};
 use super::value::Value;
 use crate::value::{Digest, DoubleText};
 
 /// The numbers of types in Redis's object header, which the digest covers.
 const TYPE_STRING: u32 = 0;
 const TYPE_LIST: u32 = 1;
+const TYPE_SET: u32 = 2;
 const TYPE_SORTED_SET: u32 = 3;
 const TYPE_HASH: u32 = 4;
 
@@ -55,6 +56,7 @@ fn add_value(digest: &mut Digest, entry: &Entry) {
         ValueRef::Object(Value::String(bytes)) => add_string(digest, bytes),
         ValueRef::Object(Value::List(list)) => add_list(digest, list),
         ValueRef::Object(Value::Hash(hash)) => add_hash(digest, hash),
+        ValueRef::Object(Value::Set(set)) => add_set(digest, set),
         ValueRef::Object(Value::SortedSet(set)) => add_sorted_set(digest, set),
     }
     if entry.expires_at().is_some() {
@@ -82,6 +84,12 @@ fn add_hash(digest: &mut Digest, hash: &Hash) {
         element.mix(value.bytes(&mut buffer));
         digest.xor(element.bytes());
     }
+}
+
+fn add_set(digest: &mut Digest, set: &Set) {
+    digest.mix(&TYPE_SET.to_be_bytes());
+    let mut buffer = itoa::Buffer::new();
+    set.iter().for_each(|member| digest.xor(member.bytes(&mut buffer)));
 }
 
 fn add_sorted_set(digest: &mut Digest, set: &SortedSet) {

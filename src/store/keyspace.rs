@@ -11,7 +11,7 @@ use super::garbage::{FREE_INLINE_MAX, Garbage, Waste};
 use super::hasher::Hasher;
 use super::random::Random;
 use super::table::{Keyed, Table};
-use super::types::{HashLimits, ListLimit, SortedSetLimits};
+use super::types::{HashLimits, ListLimit, SetLimits, SortedSetLimits};
 use super::usage::UsagePolicy;
 use super::value::Value;
 use crate::cluster::Slot;
@@ -57,6 +57,8 @@ pub struct TypeLimits {
     pub hash: HashLimits,
     /// `list-max-listpack-size`.
     pub list: ListLimit,
+    /// `set-max-intset-entries`, `set-max-listpack-entries` and `set-max-listpack-value`.
+    pub set: SetLimits,
     /// `zset-max-listpack-entries` and `-value`.
     pub sorted_set: SortedSetLimits,
 }

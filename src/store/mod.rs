@@ -31,8 +31,8 @@ pub use keyspace::{Expired, Keyspace, KeyspaceOptions, KeyspaceStats, TypeLimits
 pub use random::Random;
 pub use table::{Keyed, Table};
 pub use types::{
-    Elements, End, Hash, HashLimits, HashMut, Item, List, ListLimit, ListMut, Listpack, SortedSet,
-    SortedSetLimits, SortedSetMut,
+    Elements, End, Hash, HashLimits, HashMut, Intset, Item, List, ListLimit, ListMut, Listpack,
+    Set, SetLimits, SetMut, SortedSet, SortedSetLimits, SortedSetMut,
 };
 pub use usage::UsagePolicy;
 pub use value::{Type, Value};

@@ -3,7 +3,7 @@
 //! A further type is a further variant here and a file under `types/`: the compiler then shows
 //! every place that must know of it.
 
-use super::types::{Hash, List, SortedSet};
+use super::types::{Hash, List, Set, SortedSet};
 
 /// A value with an allocation of its own.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub enum Value {
     Hash(Hash),
     /// A sorted set.
     SortedSet(SortedSet),
+    /// A set.
+    Set(Set),
 }
 
 /// The type of a value, as TYPE names it.
@@ -29,6 +31,8 @@ pub enum Type {
     Hash,
     /// `zset`
     SortedSet,
+    /// `set`
+    Set,
 }
 
 impl Type {
@@ -39,6 +43,7 @@ impl Type {
             Self::List => "list",
             Self::Hash => "hash",
             Self::SortedSet => "zset",
+            Self::Set => "set",
         }
     }
 }
@@ -51,6 +56,7 @@ impl Value {
             Self::List(_) => Type::List,
             Self::Hash(_) => Type::Hash,
             Self::SortedSet(_) => Type::SortedSet,
+            Self::Set(_) => Type::Set,
         }
     }
 
@@ -61,6 +67,7 @@ impl Value {
             Self::List(list) => list.encoding(),
             Self::Hash(hash) => hash.encoding(),
             Self::SortedSet(set) => set.encoding(),
+            Self::Set(set) => set.encoding(),
         }
     }
 
@@ -72,6 +79,7 @@ impl Value {
             Self::List(list) => list.free_effort(),
             Self::Hash(hash) => hash.free_effort(),
             Self::SortedSet(set) => set.free_effort(),
+            Self::Set(set) => set.free_effort(),
         }
     }
 
@@ -82,6 +90,7 @@ impl Value {
             Self::List(list) => list.heap_bytes(),
             Self::Hash(hash) => hash.heap_bytes(),
             Self::SortedSet(set) => set.heap_bytes(),
+            Self::Set(set) => set.heap_bytes(),
         }
     }
 }

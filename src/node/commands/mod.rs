@@ -16,7 +16,9 @@ mod lists;
 mod memory;
 mod scan;
 mod server;
+mod set_algebra;
 mod set_options;
+mod sets;
 mod sorted_set_algebra;
 mod sorted_set_pops;
 mod sorted_set_ranges;
@@ -50,6 +52,8 @@ const GROUPS: &[Handlers] = &[
     debug::HANDLERS,
     introspection::HANDLERS,
     server::HANDLERS,
+    set_algebra::HANDLERS,
+    sets::HANDLERS,
     sorted_set_algebra::HANDLERS,
     sorted_set_pops::HANDLERS,
     sorted_set_ranges::HANDLERS,

@@ -1,4 +1,4 @@
-//! SCAN, HSCAN and ZSCAN.
+//! SCAN, HSCAN, SSCAN and ZSCAN.
 
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
@@ -7,7 +7,8 @@ use crate::resp::{Encoder, Request};
 use crate::store::Keyed;
 use crate::value::{Case, DoubleText, glob_match};
 
-pub(super) const HANDLERS: Handlers = &[("hscan", hscan), ("scan", scan), ("zscan", zscan)];
+pub(super) const HANDLERS: Handlers =
+    &[("hscan", hscan), ("scan", scan), ("sscan", sscan), ("zscan", zscan)];
 
 /// Elements that a call returns, about, unless COUNT says otherwise.
 const COUNT: usize = 10;
@@ -109,6 +110,29 @@ fn hscan(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     write_cursor(out, next);
     out.array(found.len());
     found.iter().for_each(|element| out.bulk(element));
+    Ok(())
+}
+
+fn sscan(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
+    let cursor = cursor(request.arg(2))?;
+    let (mut db, out) = ctx.data();
+    let Some(set) = db.set(request.arg(1))? else {
+        write_cursor(out, 0);
+        out.array(0);
+        return Ok(());
+    };
+    let options = Options::parse(request, 3, false)?;
+    let mut found: Vec<Box<[u8]>> = Vec::new();
+    let mut buffer = itoa::Buffer::new();
+    let next = set.scan(cursor, options.count, |member| {
+        let member = member.bytes(&mut buffer);
+        if options.wants(member) {
+            found.push(member.into());
+        }
+    });
+    write_cursor(out, next);
+    out.array(found.len());
+    found.iter().for_each(|member| out.bulk(member));
     Ok(())
 }
 

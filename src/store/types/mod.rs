@@ -2,13 +2,17 @@
 
 mod arena;
 mod hash;
+mod intset;
 mod list;
 mod listpack;
 mod pair;
+mod set;
 mod skip_list;
 mod sorted_set;
 
 pub use hash::{Hash, HashLimits, HashMut};
+pub use intset::Intset;
 pub use list::{Elements, End, List, ListLimit, ListMut};
 pub use listpack::{Item, Listpack};
+pub use set::{Set, SetLimits, SetMut};
 pub use sorted_set::{SortedSet, SortedSetLimits, SortedSetMut};

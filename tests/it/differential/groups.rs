@@ -364,6 +364,63 @@ pub(super) const LISTS: Group = group!(
     ]
 );
 
+pub(super) const SETS: Group = group!(
+    "sets",
+    1,
+    [
+        "SADD key value+",
+        "SADD key few+",
+        "SADD key integer+",
+        "SADD key text+",
+        "SADD key field+",
+        "SREM key value+",
+        "SREM key few+",
+        "SISMEMBER key few",
+        "SMISMEMBER key value+",
+        "SCARD key",
+        "SMEMBERS key => set",
+        "SPOP key 0",
+        "SPOP key 9223372036854775807 => set",
+        "SPOP key text => refused",
+        "SRANDMEMBER key => shape",
+        "SRANDMEMBER key few => shape",
+        "SRANDMEMBER key text => shape",
+        "SRANDMEMBER key -9223372036854775808 => shape",
+        "SMOVE key key few",
+        "SMOVE key key field",
+        "SINTER key+ => set",
+        "SINTER key key => set",
+        "SINTERSTORE key key+",
+        "SINTERSTORE key key key",
+        "SINTERCARD few key+ [ LIMIT count ]",
+        "SINTERCARD 2 key key [ LIMIT few ]",
+        "SUNION key+ => set",
+        "SUNIONSTORE key key+",
+        "SDIFF key+ => set",
+        "SDIFF key key => set",
+        "SDIFFSTORE key key key",
+        "SDIFFSTORE key key+",
+        "SSCAN key cursor [ MATCH pattern ] [ COUNT count ] => walk",
+        "OBJECT ENCODING key",
+        "TYPE key",
+        "COPY key key REPLACE",
+        "RENAME key key",
+        "SET key value",
+        "DEL key",
+        "DEBUG DIGEST-VALUE key",
+    ]
+);
+
 /// All of them.
-pub(super) const ALL: &[&Group] =
-    &[&STRINGS, &BITMAPS, &KEYS, &HASHES, &LISTS, &SORTED_SETS, &TRANSACTIONS, &SCAN, &CONNECTION];
+pub(super) const ALL: &[&Group] = &[
+    &STRINGS,
+    &BITMAPS,
+    &KEYS,
+    &HASHES,
+    &LISTS,
+    &SETS,
+    &SORTED_SETS,
+    &TRANSACTIONS,
+    &SCAN,
+    &CONNECTION,
+];

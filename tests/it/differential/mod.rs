@@ -111,3 +111,13 @@ fn lists() {
 fn lists_like_valkey() {
     compare_with(Kind::Valkey, &groups::LISTS, Kind::Keyway);
 }
+
+#[test]
+fn sets() {
+    compare(&groups::SETS, Kind::Keyway);
+}
+
+#[test]
+fn sets_like_valkey() {
+    compare_with(Kind::Valkey, &groups::SETS, Kind::Keyway);
+}

@@ -1,0 +1,199 @@
+//! The intset: Redis's sorted run of integers, byte for byte.
+//!
+//! ```text
+//! width of an integer: u32, 2, 4 or 8 | how many: u32 | integer, in ascending order …
+//! ```
+//! All are little-endian. The width is that of the widest integer it ever held.
+
+const HEADER: usize = 8;
+
+/// Different integers in ascending order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intset {
+    bytes: Vec<u8>,
+}
+
+impl Default for Intset {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn width_of(number: i64) -> usize {
+    match number {
+        -0x8000..=0x7fff => 2,
+        -0x8000_0000..=0x7fff_ffff => 4,
+        _ => 8,
+    }
+}
+
+impl Intset {
+    /// A set without integers.
+    pub fn new() -> Self {
+        let mut bytes = Vec::with_capacity(HEADER + 8);
+        bytes.extend_from_slice(&[2, 0, 0, 0, 0, 0, 0, 0]);
+        Self { bytes }
+    }
+
+    /// The bytes, as DUMP sends them.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    #[inline]
+    fn width(&self) -> usize {
+        usize::from(self.bytes[0])
+    }
+
+    /// How many integers it has.
+    #[inline]
+    pub fn len(&self) -> usize {
+        (self.bytes.len() - HEADER) / self.width()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The integer at an index, in ascending order.
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<i64> {
+        let width = self.width();
+        let bytes = self.bytes[HEADER..].get(index.checked_mul(width)?..)?.get(..width)?;
+        Some(match *bytes {
+            [a, b] => i64::from(i16::from_le_bytes([a, b])),
+            [a, b, c, d] => i64::from(i32::from_le_bytes([a, b, c, d])),
+            _ => i64::from_le_bytes(*bytes.first_chunk()?),
+        })
+    }
+
+    /// All integers, in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = i64> {
+        (0..self.len()).map_while(|index| self.get(index))
+    }
+
+    /// The index of an integer, or where it would have to be.
+    fn search(&self, number: i64) -> Result<usize, usize> {
+        let (mut low, mut high) = (0, self.len());
+        // Numbers often come in order: beyond the last one there is nothing to search.
+        if high > 0 && self.get(high - 1).is_some_and(|last| last < number) {
+            return Err(high);
+        }
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.get(middle).expect("it is below the length").cmp(&number) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Equal => return Ok(middle),
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        Err(low)
+    }
+
+    /// Whether it has this integer.
+    pub fn contains(&self, number: i64) -> bool {
+        self.search(number).is_ok()
+    }
+
+    /// Adds an integer; false if it was there.
+    pub fn add(&mut self, number: i64) -> bool {
+        let Err(index) = self.search(number) else { return false };
+        if width_of(number) > self.width() {
+            self.widen(width_of(number));
+        }
+        let width = self.width();
+        let at = HEADER + index * width;
+        let end = self.bytes.len();
+        // To the byte, as the allocator's size classes already leave room.
+        self.bytes.reserve_exact(width);
+        self.bytes.resize(end + width, 0);
+        self.bytes.copy_within(at..end, at + width);
+        self.bytes[at..at + width].copy_from_slice(&number.to_le_bytes()[..width]);
+        self.len_changed();
+        true
+    }
+
+    fn widen(&mut self, width: usize) {
+        let mut bytes = Vec::with_capacity(HEADER + (self.len() + 1) * width);
+        bytes.extend_from_slice(&self.bytes[..HEADER]);
+        bytes[0] = width as u8;
+        for number in self.iter() {
+            bytes.extend_from_slice(&number.to_le_bytes()[..width]);
+        }
+        self.bytes = bytes;
+    }
+
+    /// Removes an integer; false if it was not there.
+    pub fn remove(&mut self, number: i64) -> bool {
+        let Ok(index) = self.search(number) else { return false };
+        let width = self.width();
+        let at = HEADER + index * width;
+        self.bytes.drain(at..at + width);
+        if self.bytes.capacity() > self.bytes.len() * 2 + 64 {
+            self.bytes.shrink_to_fit();
+        }
+        self.len_changed();
+        true
+    }
+
+    fn len_changed(&mut self) {
+        let len = self.len() as u32;
+        self.bytes[4..HEADER].copy_from_slice(&len.to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// The bytes inside DUMP's answers of Redis 7.0.15.
+    #[test]
+    fn the_widest_integer_decides_the_width() {
+        let mut set = Intset::new();
+        assert!(set.add(5) && set.add(-1) && !set.add(5));
+        assert_eq!(set.as_bytes(), [2, 0, 0, 0, 2, 0, 0, 0, 0xff, 0xff, 5, 0]);
+        assert!(set.add(65_536));
+        assert_eq!(set.as_bytes()[..HEADER], [4, 0, 0, 0, 3, 0, 0, 0]);
+        assert_eq!(set.as_bytes()[HEADER..], [255, 255, 255, 255, 5, 0, 0, 0, 0, 0, 1, 0]);
+        assert!(set.remove(65_536));
+        assert_eq!(set.as_bytes()[..HEADER], [4, 0, 0, 0, 2, 0, 0, 0], "it never narrows");
+        assert!(set.add(i64::MIN));
+        assert_eq!(set.iter().collect::<Vec<_>>(), [i64::MIN, -1, 5]);
+    }
+
+    proptest! {
+        #[test]
+        fn it_holds_what_a_set_of_integers_holds(ops in proptest::collection::vec(
+            (any::<bool>(), prop_oneof![
+                8 => -50i64..50,
+                2 => -40_000i64..40_000,
+                1 => any::<i64>(),
+                1 => prop_oneof![
+                    Just(-0x8001i64), Just(0x8000), Just(0x8000_0000), Just(-0x8000_0001),
+                ],
+            ]),
+            0..200,
+        )) {
+            let mut set = Intset::new();
+            let mut model = BTreeSet::new();
+            for (add, number) in ops {
+                if add {
+                    prop_assert_eq!(set.add(number), model.insert(number));
+                } else {
+                    prop_assert_eq!(set.remove(number), model.remove(&number));
+                }
+                prop_assert_eq!(set.len(), model.len());
+                prop_assert!(set.iter().eq(model.iter().copied()));
+                prop_assert_eq!(set.contains(number), add);
+            }
+        }
+    }
+}
