@@ -240,6 +240,12 @@ impl Core {
         None
     }
 
+    /// Whether [`Core::next_writable`] has anybody.
+    #[inline]
+    pub fn has_writable(&self) -> bool {
+        !self.writable.is_empty()
+    }
+
     fn list_writable(&mut self, id: SessionId) {
         let session = &mut self.sessions[id.index()];
         if !std::mem::replace(&mut session.listed_for_write, true) {

@@ -77,7 +77,6 @@ fn poll(
     worker.keep_link_waker(id, cx.waker());
     let now = now();
     let core = &mut *worker.core.borrow_mut();
-    let clients = &mut *worker.clients.borrow_mut();
     let (mut read, mut written, mut reads) = (0, 0, 0);
     let ended = loop {
         if core.link(id).is_closed() {
@@ -102,7 +101,7 @@ fn poll(
         }
     };
     core.count_link_bytes(id, read, written);
-    worker.carry_out_with(core, clients, now);
+    worker.carry_out_soon(core);
     match ended {
         Some(error) => Poll::Ready(error),
         None => Poll::Pending,

@@ -6,11 +6,12 @@ use crate::proxy::core::{Core, Outside, SessionId, Shared, TICK};
 use crate::proxy::link::LinkId;
 use crate::proxy::metrics::WorkerMetrics;
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::net::TcpStream as StdStream;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
@@ -83,6 +84,7 @@ pub(super) struct Worker {
     pub(super) core: RefCell<Core>,
     pub(super) clients: RefCell<Vec<Option<ClientIo>>>,
     pub(super) links: RefCell<Vec<Option<Waker>>>,
+    writer: RefCell<Waker>,
     load: Arc<AtomicUsize>,
     timer: Notify,
     me: Weak<Worker>,
@@ -118,12 +120,14 @@ fn run(
         core: RefCell::new(core),
         clients: RefCell::default(),
         links: RefCell::default(),
+        writer: RefCell::new(Waker::noop().clone()),
         load,
         timer: Notify::new(),
         me: me.clone(),
     });
     let tasks = LocalSet::new();
     tasks.spawn_local(keep_time(worker.clone()));
+    tasks.spawn_local(write_to_clients(worker.clone()));
     tasks.block_on(&runtime, listen(worker, told));
 }
 
@@ -156,6 +160,16 @@ async fn listen(worker: Rc<Worker>, mut told: mpsc::UnboundedReceiver<Tell>) {
             Tell::Stop => break,
         }
     }
+}
+
+/// Writes to clients whenever it is woken.
+async fn write_to_clients(worker: Rc<Worker>) {
+    poll_fn(|cx| {
+        worker.writer.borrow_mut().clone_from(cx.waker());
+        worker.carry_out(now());
+        Poll::<()>::Pending
+    })
+    .await;
 }
 
 /// Lets time pass for the machine.
@@ -238,6 +252,20 @@ impl Worker {
                 io.write(core, id, now);
             }
         }
+        self.carry_on(core);
+    }
+
+    /// The same, but for writing to clients: that is left to the writer's task, behind those of
+    /// other connections that have something to read. A client whose replies come from several
+    /// nodes then gets them in one write.
+    pub(super) fn carry_out_soon(&self, core: &mut Core) {
+        if core.has_writable() {
+            self.writer.borrow().wake_by_ref();
+        }
+        self.carry_on(core);
+    }
+
+    fn carry_on(&self, core: &mut Core) {
         while let Some(id) = core.next_open() {
             put(&mut self.links.borrow_mut(), id.index(), Waker::noop().clone());
             let worker = self.me.upgrade().expect("it is running");
