@@ -107,7 +107,8 @@ impl View {
 
     /// How many slots have an owner.
     pub fn slots_covered(&self) -> usize {
-        self.nodes.iter().map(|node| node.slots.len()).sum()
+        let owned = |slot| self.nodes.iter().any(|node| node.slots.contains(slot));
+        Slot::all().filter(|&slot| owned(slot)).count()
     }
 
     /// How many slots are being moved, as far as the node that answered knows.

@@ -96,6 +96,9 @@ pub struct Outside {
     pub random: fn() -> u64,
 }
 
+/// Bytes of replies that are written at once, whatever else is coming.
+const WORTH_A_WRITE: usize = 8 * 1024;
+
 /// Memory that is used again instead of allocated.
 #[derive(Debug, Default)]
 struct Scratch {
@@ -246,8 +249,17 @@ impl Core {
         !self.writable.is_empty()
     }
 
-    fn list_writable(&mut self, id: SessionId) {
-        let session = &mut self.sessions[id.index()];
+    /// Whether a client is owed more than is there for it, and what is there is little.
+    #[inline]
+    pub fn is_owed_more(&self, id: SessionId) -> bool {
+        self.sessions.get(id.index()).is_some_and(|session| {
+            !session.pipeline.is_empty() && session.output.len() < WORTH_A_WRITE
+        })
+    }
+
+    /// A client has something to be written, or is to be closed.
+    pub fn list_writable(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id.index()) else { return };
         if !std::mem::replace(&mut session.listed_for_write, true) {
             self.writable.push(id);
         }

@@ -59,6 +59,6 @@ fn poll(worker: &Worker, id: SessionId, cx: &mut Context<'_>) -> Poll<()> {
             Poll::Ready(Err(_)) => return Poll::Ready(()),
         }
     };
-    worker.carry_out_with(core, clients, now);
+    worker.carry_out_soon(core);
     if core.is_finished(id) { Poll::Ready(()) } else { Poll::Pending }
 }
