@@ -139,6 +139,12 @@ impl Pipeline {
         self.held_bytes
     }
 
+    /// The sequence number of the oldest request, or of the next one if there is none.
+    #[inline]
+    pub(super) fn head(&self) -> u64 {
+        self.head
+    }
+
     /// The sequence number that [`Pipeline::push`] gives next.
     #[inline]
     pub(super) fn next_seq(&self) -> u64 {

@@ -48,6 +48,9 @@ pub(super) struct Session {
     /// Since when a request has been coming in, and how much of the stream there was at the last
     /// look at its progress.
     pub coming_in: Option<(Instant, u64)>,
+    /// The end of the burst of requests that the client has sent and now waits for, as a sequence
+    /// number; 0 when it does not wait.
+    pub burst_end: u64,
     /// When it is next looked at because something is to be tried again.
     pub timer: Option<Instant>,
     window: Window,
@@ -172,6 +175,7 @@ impl Session {
             listed_for_write: false,
             listed_to_advance: false,
             coming_in: None,
+            burst_end: 0,
             timer: None,
             window: Window { size: BURST, largest: [0; 2], seen: 0 },
         }
@@ -249,6 +253,13 @@ impl Session {
         self.undispatched > 0 || self.unsettled > 0 || self.wait_for_all
     }
 
+    /// Whether what is there for it can wait for the rest of what it has asked for: it has sent
+    /// several requests at once and nothing since, so it is likely to wait for all of them.
+    #[inline]
+    pub(super) fn can_wait_for_more(&self) -> bool {
+        self.pipeline.head() < self.burst_end && self.output.len() < WORTH_A_WRITE
+    }
+
     /// Whether it can be closed: it has all that it is owed.
     pub(super) fn is_finished(&self) -> bool {
         if self.dead.is_some() {
@@ -284,6 +295,9 @@ impl Session {
         self.careful.iter().any(|(s, _)| *s == slot)
     }
 }
+
+/// Bytes of replies that are written at once, whatever else is coming.
+const WORTH_A_WRITE: usize = 8 * 1024;
 
 /// How long a slot's commands go one at a time after it answered ASK or TRYAGAIN.
 const CAREFUL: Duration = Duration::from_secs(1);

@@ -96,9 +96,6 @@ pub struct Outside {
     pub random: fn() -> u64,
 }
 
-/// Bytes of replies that are written at once, whatever else is coming.
-const WORTH_A_WRITE: usize = 8 * 1024;
-
 /// Memory that is used again instead of allocated.
 #[derive(Debug, Default)]
 struct Scratch {
@@ -183,9 +180,14 @@ impl Core {
     #[inline]
     pub fn received(&mut self, id: SessionId, count: usize, now: Instant) {
         self.metrics.client_read_bytes.add(count as u64);
-        self.sessions[id.index()].client.active = now;
         self.backends.sync();
+        let session = &mut self.sessions[id.index()];
+        session.client.active = now;
+        let had_all = session.pipeline.is_empty();
         self.advance(id, now);
+        let session = &mut self.sessions[id.index()];
+        let several = had_all && session.pipeline.len() > 1;
+        session.burst_end = if several { session.pipeline.next_seq() } else { 0 };
         self.go_on(now);
     }
 
@@ -249,12 +251,10 @@ impl Core {
         !self.writable.is_empty()
     }
 
-    /// Whether a client is owed more than is there for it, and what is there is little.
+    /// Whether what is there for a client can wait a moment for more.
     #[inline]
-    pub fn is_owed_more(&self, id: SessionId) -> bool {
-        self.sessions.get(id.index()).is_some_and(|session| {
-            !session.pipeline.is_empty() && session.output.len() < WORTH_A_WRITE
-        })
+    pub fn can_wait_for_more(&self, id: SessionId) -> bool {
+        self.sessions.get(id.index()).is_some_and(Session::can_wait_for_more)
     }
 
     /// A client has something to be written, or is to be closed.

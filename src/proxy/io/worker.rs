@@ -6,13 +6,14 @@ use crate::proxy::core::{Core, Outside, SessionId, Shared, TICK};
 use crate::proxy::link::LinkId;
 use crate::proxy::metrics::WorkerMetrics;
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::TcpStream as StdStream;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
@@ -164,28 +165,42 @@ async fn listen(worker: Rc<Worker>, mut told: mpsc::UnboundedReceiver<Tell>) {
 
 /// Writes to clients whenever it is woken.
 ///
-/// A client that is owed more, and soon, waits for one turn of the event loop: its replies come
-/// from several nodes, whose answers arrive within microseconds of each other under load, and one
-/// write costs the kernel as much as several hundred bytes do. When nothing else happens the turn
-/// takes no time at all.
+/// A client that has sent several requests at once and waits for all of them gets its replies in
+/// one write, though they come from several nodes at different times: to the kernel a write costs
+/// as much as several hundred bytes in it do. What is there waits for the rest for [`MOMENT`] at
+/// most, so that one slow node holds up no more than that.
 async fn write_to_clients(worker: Rc<Worker>) {
-    let mut owed_more = Vec::new();
+    let mut waiting: Vec<SessionId> = Vec::new();
+    let mut moment = pin!(tokio::time::sleep(MOMENT));
     loop {
-        poll_fn(|cx| {
+        let moment_over = poll_fn(|cx| {
             worker.writer.borrow_mut().clone_from(cx.waker());
-            if worker.core.borrow().has_writable() { Poll::Ready(()) } else { Poll::Pending }
+            if worker.core.borrow().has_writable() {
+                return Poll::Ready(false);
+            }
+            if waiting.is_empty() {
+                return Poll::Pending;
+            }
+            moment.as_mut().poll(cx).map(|()| true)
         })
         .await;
-        worker.write_complete(&mut owed_more);
-        if !owed_more.is_empty() {
-            tokio::task::yield_now().await;
-            for id in owed_more.drain(..) {
+        if moment_over {
+            for id in waiting.drain(..) {
                 worker.core.borrow_mut().list_writable(id);
             }
+            worker.carry_out(now());
+            continue;
         }
-        worker.carry_out(now());
+        let nobody_waited = waiting.is_empty();
+        worker.write_complete(&mut waiting);
+        if nobody_waited && !waiting.is_empty() {
+            moment.as_mut().reset(tokio::time::Instant::now() + MOMENT);
+        }
     }
 }
+
+/// How long replies wait for those behind them at most. (Tokio's timers count in milliseconds.)
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// Lets time pass for the machine.
 async fn keep_time(worker: Rc<Worker>) {
@@ -270,18 +285,19 @@ impl Worker {
         self.carry_on(core);
     }
 
-    /// Writes to those who are owed no more than they have, and names the others.
-    fn write_complete(&self, owed_more: &mut Vec<SessionId>) {
+    /// Writes to those who have no reason to wait, and names the others.
+    fn write_complete(&self, waiting: &mut Vec<SessionId>) {
         let now = now();
         let core = &mut *self.core.borrow_mut();
         let clients = &mut *self.clients.borrow_mut();
         while let Some(id) = core.next_writable() {
-            if core.is_owed_more(id) {
-                owed_more.push(id);
+            if core.can_wait_for_more(id) {
+                waiting.push(id);
             } else if let Some(io) = &mut clients[id.index()] {
                 io.write(core, id, now);
             }
         }
+        self.carry_on(core);
     }
 
     /// The same, but for writing to clients: that is left to the writer's task, behind those of
