@@ -30,10 +30,15 @@ fuzz:
 
 # The long versions of what CI runs a slice of.
 suites:
-	KEYWAY_REQUIRE_REAL=1 KEYWAY_DIFF_COMMANDS=1000000 cargo test --release --test it differential -- --nocapture
+	KEYWAY_REQUIRE_REAL=1 KEYWAY_DIFF_COMMANDS=100000 cargo test --release --test it differential -- --nocapture
 
 soak:
 	KEYWAY_REQUIRE_REAL=1 KEYWAY_SEEDS=5000 cargo test --release -- --nocapture
+
+# The client libraries of the field against `up`. They need transactions, blocking commands and
+# publish/subscribe, which are not available through the proxy yet.
+matrix:
+	@echo "there is no client matrix yet: see the README's status table" && exit 1
 
 bench:
 	cargo build --profile dist

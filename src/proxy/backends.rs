@@ -223,16 +223,26 @@ impl Backends {
     pub(super) fn ready(&mut self, id: LinkId) {
         let endpoint = self.links[id.index()].endpoint.clone();
         if let Some(pool) = self.pool_mut(&endpoint) {
-            pool.failures = 0;
             pool.retry_at = None;
             pool.metrics.up.set(1);
+        }
+    }
+
+    /// A connection has answered a command: the node serves.
+    pub(super) fn served(&mut self, id: LinkId) {
+        let link = &mut self.links[id.index()];
+        link.has_served = true;
+        let endpoint = link.endpoint.clone();
+        if let Some(pool) = self.pool_mut(&endpoint) {
+            pool.failures = 0;
         }
     }
 
     /// A connection is over: no request takes it any more. The place is freed by
     /// [`Backends::free`], once the shell has let go of the socket.
     pub(super) fn detach(&mut self, id: LinkId, end: LinkEnd, error: &str, now: Instant) {
-        let endpoint = self.links[id.index()].endpoint.clone();
+        let link = &self.links[id.index()];
+        let (endpoint, served) = (link.endpoint.clone(), link.has_served);
         if let Some(pool) = self.pool_mut(&endpoint) {
             for link in &mut pool.links {
                 if *link == Some(id) {
@@ -241,13 +251,19 @@ impl Backends {
             }
             pool.metrics.ended[end as usize].add(1);
             match end {
-                LinkEnd::Connect | LinkEnd::Handshake | LinkEnd::Timeout => {
+                // One that was closed before it answered anything is no better than none.
+                LinkEnd::Lost if served => {}
+                LinkEnd::Connect
+                | LinkEnd::Handshake
+                | LinkEnd::Timeout
+                | LinkEnd::Desync
+                | LinkEnd::Lost => {
                     pool.retry_at = Some(now + RECONNECT.wait(pool.failures));
                     pool.failures += 1;
                     pool.last_error = error.to_owned();
                     pool.metrics.up.set(0);
                 }
-                LinkEnd::Lost | LinkEnd::Desync | LinkEnd::Retired => {}
+                LinkEnd::Retired => {}
             }
         }
         self.dirty.push(id);

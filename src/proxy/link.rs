@@ -130,6 +130,8 @@ pub struct Link {
     pub suspect: bool,
     /// Whether it is closed as soon as nothing is expected on it.
     pub retiring: bool,
+    /// Whether it has answered a command.
+    pub has_served: bool,
     /// Requests on it that were not run at first.
     pub retrying: usize,
     /// Whether it waits in the worker's list of connections to write to.
@@ -167,6 +169,7 @@ impl Link {
             silent_since: now,
             suspect: false,
             retiring: false,
+            has_served: false,
             retrying: 0,
             listed: false,
             metrics,

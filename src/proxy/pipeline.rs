@@ -240,13 +240,17 @@ impl Pipeline {
         }
         if self.arena_live == 0 {
             self.arena.clear();
+            self.arena.shrink_to(ARENA_KEPT);
         }
+        released
+    }
+
+    /// Gives back what a burst needed: for a client that has been idle for a while.
+    pub(super) fn shrink(&mut self) {
         if self.entries.is_empty() {
-            // What a burst needed is not kept by an idle client.
             self.arena = Vec::new();
             self.entries.shrink_to(ENTRIES_KEPT);
         }
-        released
     }
 
     fn hold(&mut self, seq: u64, reply: &[u8]) {
@@ -283,5 +287,8 @@ impl Pipeline {
     }
 }
 
-/// Places for entries that an idle client may keep.
+/// What an active client keeps of its arena.
+const ARENA_KEPT: usize = 16 * 1024;
+
+/// Places for entries that an idle client keeps.
 const ENTRIES_KEPT: usize = 4;

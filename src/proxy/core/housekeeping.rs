@@ -18,6 +18,9 @@ const PROGRESS_BYTES: u64 = 16 * 1024;
 /// without a word is noticed before a command needs it.
 const PROBE: Duration = Duration::from_secs(1);
 
+/// A client that has been idle for so long gives back what its last burst needed.
+const SHRINK_AFTER: Duration = Duration::from_secs(1);
+
 /// How often a silent node has the topology read again.
 const SUSPICION: Duration = Duration::from_millis(500);
 
@@ -154,6 +157,9 @@ impl Core {
             }
             let idle = now.saturating_duration_since(session.client.active);
             let nothing_owed = session.pipeline.is_empty() && session.output.is_empty();
+            if nothing_owed && idle > SHRINK_AFTER {
+                session.pipeline.shrink();
+            }
             let end = if session.dead.is_some() || session.closing.is_some() {
                 None
             } else if self.draining && nothing_owed {

@@ -24,7 +24,12 @@ impl Core {
                 return;
             }
             match link.next_answer() {
-                Ok(Some(answer)) => self.answer(id, &answer, now),
+                Ok(Some(answer)) => {
+                    if !link.has_served {
+                        self.backends.served(id);
+                    }
+                    self.answer(id, &answer, now);
+                }
                 Ok(None) => break,
                 Err(error) => {
                     let end = match error {

@@ -57,6 +57,18 @@ impl Core {
         self.list_to_advance(id);
     }
 
+    /// A read was lost with its connection: it goes out again at once the first time, and after a
+    /// growing wait from then on. A node that breaks every connection must not be hit the faster.
+    fn resend_read(&mut self, id: SessionId, seq: u64, part: u32, last: &str, now: Instant) {
+        let Some(retry) = self.not_run(id, seq, part) else { return };
+        if retry.failures == 0 {
+            retry.failures = 1;
+            self.at_once(id, seq, part, last, now);
+        } else {
+            self.later(id, seq, part, last, now);
+        }
+    }
+
     /// Marks a request, or a part of one, as waiting.
     fn not_run(&mut self, id: SessionId, seq: u64, part: u32) -> Option<&mut Retry> {
         let session = self.sessions.get_mut(id.index())?;
@@ -335,7 +347,7 @@ impl Core {
                 }
                 AfterLoss::Resend => {
                     let last = format!("CLUSTERDOWN the connection to {endpoint} was lost");
-                    self.at_once(session_id, seq, part, &last, now);
+                    self.resend_read(session_id, seq, part, &last, now);
                 }
                 AfterLoss::InDoubt if loss == Loss::Silent => {
                     self.fail(session_id, seq, part, &Failure::Silent { node, waited }, now);

@@ -252,6 +252,7 @@ fn a_write_that_may_have_run_is_in_doubt_and_never_sent_again() {
     assert_eq!(world.asked(NODE_A), "INCR b | GET b");
     world.lose(NODE_A);
     world.send(client, "INCR c");
+    world.pass(Duration::from_millis(20));
     assert_eq!(world.asked(NODE_A), "GET b", "a read is harmless twice");
     world.say(NODE_A, "$1\r\n1\r\n");
     assert_eq!(
@@ -554,4 +555,29 @@ fn a_client_that_has_not_authenticated_may_leave_little_unread() {
         world.send(client, "PING");
     }
     panic!("it may leave 1,000 errors unread");
+}
+
+/// Whatever a broken node does to its connections, it is not hit the faster for it.
+#[test]
+fn a_node_that_breaks_every_connection_is_not_stormed() {
+    let mut world = World::new();
+    let client = world.client();
+    world.send(client, "GET b");
+    let mut connections = 0;
+    for _ in 0..3_000 {
+        world.pass(Duration::from_millis(1));
+        while let Some(link) = world.core.next_open() {
+            connections += 1;
+            world.core.link_connected(link, world.now);
+            world.core.link(link).wrote(14);
+            world.say_on(link, "+PONG\r\n");
+            let asked = world.core.link(link).writable().len();
+            world.core.link(link).wrote(asked);
+            world.say_on(link, "garbage\r\n");
+            assert!(world.core.link(link).is_closed());
+            world.core.link_freed(link, true);
+        }
+    }
+    assert!((3..40).contains(&connections), "{connections} connections in 3 s");
+    assert_eq!(world.told(client), "");
 }

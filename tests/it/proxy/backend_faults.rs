@@ -252,3 +252,28 @@ fn a_refused_connection_is_ridden_out() {
     relays[0].set(Fault::None);
     assert_eq!(waiting.join().expect("it is answered"), Reply::Integer(2), "not an error, a pause");
 }
+
+/// The handshake of a connection is cut at every byte of its answer: no command is ever sent
+/// before it was answered, so nothing is in doubt and nothing is lost. RESP2 (PING) and RESP3
+/// (HELLO 3), the latter's longer answer at a sample.
+#[test]
+fn a_handshake_cut_anywhere_costs_a_wait_and_no_error() {
+    let Some((cluster, relays, mut proxy)) = behind_relays(TIMING) else { return };
+    let key = cluster.key_of(0, "handshake");
+    for (resp3, cuts) in [(false, vec![0, 1, 3, 6]), (true, vec![0, 1, 20, 60, 100])] {
+        let mut client = proxy.client();
+        if resp3 {
+            client.call(&["HELLO", "3"]);
+        }
+        for cut in cuts {
+            let before = client.integer(&["INCR", &key]);
+            // The next connection of the proxy is cut in the middle of its handshake's answer.
+            relays[0].set(Fault::ResetAfter(cut));
+            relays[0].reset_all();
+            let after = client.integer(&["INCR", &key]);
+            assert_eq!(after, before + 1, "RESP3 {resp3}, cut at byte {cut}");
+            relays[0].set(Fault::None);
+        }
+    }
+    proxy.assert_well("cut handshakes");
+}

@@ -129,7 +129,8 @@ fn a_request_that_makes_no_progress_is_closed() {
     let mut other = proxy.client();
     other.ok(&["SET", &cluster.key_of(0, "other"), "v"]);
     let grown = proxy.process().rss().saturating_sub(before);
-    assert!(grown < 2 * MIB, "a header alone takes no memory: {} KiB", grown / 1024);
+    // A page of the allocator, or a huge one of the kernel, may be all that it takes.
+    assert!(grown < 8 * MIB, "a header alone takes no memory: {} KiB", grown / 1024);
     for (client, start) in slow.iter_mut().zip(starts) {
         let (_, closed) = client.read_to_end(Duration::from_secs(10));
         assert!(closed, "not closed after {}", start.escape_ascii());
@@ -300,4 +301,43 @@ fn an_upload_that_never_ends_holds_nobody_up() {
     slow.reset();
     assert_eq!(other.call(&["GET", &key]), Reply::bulk("mine"), "half an upload is none");
     proxy.assert_well("an upload that ended half way");
+}
+
+/// One client that moves 16 MiB values back and forth does not hold up small commands to the same
+/// node: what is large travels on a connection of its own.
+#[test]
+fn large_values_do_not_hold_up_small_ones() {
+    let Some((cluster, mut proxy)) = redis_and_proxy("workers: 2\n") else { return };
+    let (big, small) = (cluster.key_of(0, "big"), cluster.key_of(0, "small"));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let (mut waits, rounds) = std::thread::scope(|scope| {
+        let mover = scope.spawn(|| {
+            let (mut client, value) = (proxy.client(), "x".repeat(16 * MIB as usize));
+            let mut rounds = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                client.ok(&["SET", &big, &value]);
+                assert_eq!(client.text(&["GET", &big]).len(), value.len());
+                rounds += 1;
+            }
+            rounds
+        });
+        let (mut client, mut waits) = (proxy.client(), Vec::new());
+        let until = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < until {
+            let started = Instant::now();
+            client.ok(&["SET", &small, "v"]);
+            waits.push(started.elapsed());
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        (waits, mover.join().expect("the mover is well"))
+    });
+    waits.sort();
+    let (median, worst) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+    let _ = writeln!(
+        std::io::stderr(),
+        "measured: beside {rounds} rounds of 16 MiB a small SET takes {median:?}, at worst {worst:?}"
+    );
+    assert!(rounds > 0, "large values move");
+    assert!(median < Duration::from_millis(5), "a small SET takes {median:?}");
+    proxy.assert_well("large values");
 }

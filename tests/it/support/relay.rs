@@ -125,7 +125,11 @@ fn connect(shared: &Arc<Shared>, client: TcpStream, server: u16) -> io::Result<(
     let server = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    lock(&shared.open).extend([client.try_clone()?, server.try_clone()?]);
+    let mut open = lock(&shared.open);
+    // What is over needs no reset any more, and its descriptors are needed.
+    open.retain(|stream| stream.peer_addr().is_ok());
+    open.extend([client.try_clone()?, server.try_clone()?]);
+    drop(open);
     let (up, down) = (Arc::clone(shared), Arc::clone(shared));
     let (from, to) = (client.try_clone()?, server.try_clone()?);
     std::thread::spawn(move || {
