@@ -11,6 +11,7 @@ mod differential;
 mod hostile;
 mod node;
 mod proxy;
+mod redis_py;
 mod support;
 mod transcript;
 mod up;

@@ -47,8 +47,9 @@ fn compare_with(reference: Kind, group: &Group, ours: Kind) {
         group.name,
         report.differences.join("\n\n"),
     );
-    if commands >= COMMANDS {
-        // A grammar whose commands never succeed compares nothing but error texts.
+    if commands >= 4 * COMMANDS {
+        // A grammar whose commands never succeed compares nothing but error texts. In a short run
+        // a line may be drawn too seldom to succeed once.
         assert!(report.never_fine.is_empty(), "never without an error: {:?}", report.never_fine);
     }
 }
