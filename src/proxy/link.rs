@@ -291,6 +291,14 @@ impl Link {
         &mut self.input
     }
 
+    /// Nothing is expected: a buffer that grew is given back.
+    pub(crate) fn shrink(&mut self) {
+        if self.input_at == self.input.len() && self.input.capacity() > INPUT_ROOM * 4 {
+            self.input = Vec::new();
+            self.input_at = 0;
+        }
+    }
+
     /// Bytes have been read: the node is alive.
     #[inline]
     pub fn heard(&mut self, now: Instant) {
@@ -362,7 +370,8 @@ impl Link {
 
 /// What is kept of an outgoing buffer that grew.
 const OUT_KEPT: usize = 256 * 1024;
-/// What is kept of an incoming buffer that grew.
-const INPUT_KEPT: usize = 256 * 1024;
+/// What a busy connection keeps of an incoming buffer that grew: making it anew for every large
+/// reply would leave the allocator with several times its size.
+const INPUT_KEPT: usize = 4 * 1024 * 1024;
 /// Room for one read.
 const INPUT_ROOM: usize = 64 * 1024;

@@ -106,6 +106,9 @@ impl Core {
             }
         }
         for id in idle {
+            if let Some(link) = self.backends.link(id) {
+                link.shrink();
+            }
             self.backends.send(id, Expect::probe(now), |out| {
                 out.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
             });
