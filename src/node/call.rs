@@ -82,6 +82,7 @@ impl<'a> Ctx<'a> {
     #[inline]
     pub(super) fn call(&mut self, spec: &'static Spec, handler: Handler, request: &Request<'_>) {
         let started = self.clock;
+        let changes = self.changes_before();
         self.session.last_command = Some(spec);
         let outcome = handler(self, request);
         self.clock = self.server.host.elapsed();
@@ -99,6 +100,9 @@ impl<'a> Ctx<'a> {
         if let Err(error) = outcome {
             calls.failed += 1;
             self.fail(&error);
+        }
+        if self.server.propagation.is_wanted() {
+            self.propagate(spec, request, changes);
         }
         let threshold = self.server.settings.latency_threshold;
         if !threshold.is_zero() && took >= threshold {

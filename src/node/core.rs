@@ -288,6 +288,7 @@ impl Core {
                 break spent;
             }
         };
+        self.server.propagate_expired(&mut self.keyspace);
         self.server.stats.expire_cut_short += u64::from(self.expire_behind);
         self.server.stats.expire_time += spent;
     }

@@ -32,6 +32,9 @@ impl Ctx<'_> {
         if let Some(spec) = spec {
             let handler = self.server.handlers[spec.id()].expect("checked");
             self.call(spec, handler, request);
+            if self.server.propagation.is_wanted() {
+                self.server.close_batch();
+            }
             // ASKING holds for one command, or for all of one transaction.
             if self.session.asking && self.session.transaction.is_none() && spec.name != "asking" {
                 self.session.asking = false;

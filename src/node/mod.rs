@@ -20,6 +20,7 @@ mod latency_events;
 mod output;
 mod overdue;
 mod ownership;
+mod propagate;
 mod rewrite;
 mod server;
 mod session;

@@ -6,6 +6,7 @@ use super::directives::{Directives, Refusal};
 use super::host::Host;
 use super::latency_events::LatencyEvents;
 use super::output::Output;
+use super::propagate::Propagation;
 use super::settings::Settings;
 use super::slowlog::SlowLog;
 use super::stats::{CallStats, Rates, Stats};
@@ -66,6 +67,8 @@ pub(super) struct Server {
     pub(super) attack_logged: Option<Instant>,
     /// The node's part in its cluster, if it is a node of one.
     pub(super) cluster: Option<Member>,
+    /// What goes on to replicas and into the append-only file.
+    pub(super) propagation: Propagation,
     /// What the shell has to do.
     pub(super) outputs: VecDeque<Output>,
 }
@@ -115,6 +118,7 @@ impl Server {
             memory_at_start,
             attack_logged: None,
             cluster: None,
+            propagation: Propagation::default(),
             outputs: VecDeque::new(),
         }
     }

@@ -23,6 +23,12 @@ pub(super) struct Settings {
     pub(super) hz: u32,
     /// How much of its time expiry may use, 1 to 10.
     pub(super) expire_effort: u32,
+    /// `lazyfree-lazy-expire`: what expires goes on as UNLINK, and not as DEL.
+    pub(super) lazy_expire: bool,
+    /// `lazyfree-lazy-user-del`: the same for what GETDEL removes.
+    pub(super) lazy_user_del: bool,
+    /// `lazyfree-lazy-server-del`: the same for what SPOP empties.
+    pub(super) lazy_server_del: bool,
     /// Bytes of one argument, and of a string.
     pub(super) bulk_bytes_max: usize,
     /// Bytes of one request and of what waits behind it.
@@ -154,6 +160,9 @@ impl Settings {
         "latency-monitor-threshold",
         "latency-tracking",
         "latency-tracking-info-percentiles",
+        "lazyfree-lazy-expire",
+        "lazyfree-lazy-server-del",
+        "lazyfree-lazy-user-del",
         "lfu-decay-time",
         "lfu-log-factor",
         "list-max-listpack-size",
@@ -197,6 +206,9 @@ impl Settings {
             // Redis clamps what it is given.
             hz: directives.number("hz").clamp(1, 500) as u32,
             expire_effort: directives.number("active-expire-effort") as u32,
+            lazy_expire: directives.is("lazyfree-lazy-expire"),
+            lazy_user_del: directives.is("lazyfree-lazy-user-del"),
+            lazy_server_del: directives.is("lazyfree-lazy-server-del"),
             bulk_bytes_max: directives.size("proto-max-bulk-len"),
             query_bytes_max: directives.size("client-query-buffer-limit"),
             output_limit: OutputLimit::normal(directives.text("client-output-buffer-limit")),

@@ -28,19 +28,19 @@ impl Host for StillHost {
 }
 
 /// A node and the time.
-struct Node {
-    core: Core,
-    now: Now,
+pub(super) struct Node {
+    pub(super) core: Core,
+    pub(super) now: Now,
 }
 
 /// One of its clients.
-struct Client {
-    id: ClientId,
+pub(super) struct Client {
+    pub(super) id: ClientId,
     decoder: RequestDecoder,
 }
 
 impl Node {
-    fn new(directives: &[(&str, &str)]) -> Self {
+    pub(super) fn new(directives: &[(&str, &str)]) -> Self {
         let now = Now::read();
         let words = |text: &str| text.split(' ').map(str::to_owned).collect();
         let directives =
@@ -50,7 +50,7 @@ impl Node {
         Self { core: Core::new(now, options).expect("a valid configuration"), now }
     }
 
-    fn client(&mut self) -> Client {
+    pub(super) fn client(&mut self) -> Client {
         let local = "127.0.0.1:7000".parse().expect("an address");
         let peer = "127.0.0.1:50000".parse().expect("an address");
         let addresses = Addresses { peer, local, descriptor: 8 };
@@ -59,7 +59,7 @@ impl Node {
     }
 
     /// The replies to these bytes, and what the node wants next.
-    fn send(&mut self, client: &mut Client, bytes: &[u8]) -> (String, Progress) {
+    pub(super) fn send(&mut self, client: &mut Client, bytes: &[u8]) -> (String, Progress) {
         let mut output = Vec::new();
         let (_, progress) =
             self.core.handle_input(self.now, client.id, &mut client.decoder, bytes, &mut output);
@@ -67,7 +67,7 @@ impl Node {
     }
 
     /// The reply to each of these lines, with line ends shown as `|`.
-    fn replies(&mut self, client: &mut Client, line: &str) -> String {
+    pub(super) fn replies(&mut self, client: &mut Client, line: &str) -> String {
         self.send(client, format!("{line}\r\n").as_bytes()).0.replace("\r\n", "|")
     }
 

@@ -31,6 +31,11 @@ pub(super) fn bulk_header(out: &mut Vec<u8>, prefix: u8, number: usize) {
 
 /// Writes a request as a multibulk.
 pub fn encode_request<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: &[A]) {
+    encode_args(out, args.iter());
+}
+
+/// The same for arguments that lie in several places.
+pub fn encode_args<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: impl ExactSizeIterator<Item = A>) {
     bulk_header(out, b'*', args.len());
     for arg in args {
         let arg = arg.as_ref();

@@ -160,6 +160,8 @@ fn populate(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError
         db.set_string(&key, &value, Expiry::Clear);
     }
     ctx.server.stats.dirty += count;
+    // As in Redis: what a debugger does to one node stays there.
+    ctx.propagate_nothing();
     ctx.out.ok();
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::set_options::TimeUnit;
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::propagate::removal;
 use crate::resp::Request;
 use crate::store::{Entry, Expiry};
 
@@ -86,9 +87,21 @@ fn expire(
     if allowed {
         // A time that has passed removes the key here and now.
         match u64::try_from(at) {
-            Ok(at) if at > now_ms => db.set_expiry(key, Expiry::At(at)),
-            _ => db.remove(key),
-        };
+            Ok(at) if at > now_ms => {
+                db.set_expiry(key, Expiry::At(at));
+                if ctx.propagates() {
+                    let mut at_text = itoa::Buffer::new();
+                    let mut args: Vec<&[u8]> =
+                        vec![b"PEXPIREAT", key, at_text.format(at).as_bytes()];
+                    args.extend(request.args_from(3));
+                    ctx.propagate_as(&args);
+                }
+            }
+            _ => {
+                db.remove(key);
+                ctx.propagate_as(&[removal(ctx.server.settings.lazy_expire), key]);
+            }
+        }
         ctx.modified(key);
     }
     ctx.out.integer(i64::from(allowed));

@@ -192,6 +192,7 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     db.hash_or_new(key)?.set(field, sum.as_bytes());
     out.bulk(&sum);
     ctx.modified(key);
+    ctx.propagate_as(&[b"HSET", key, field, sum.as_bytes()]);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::propagate::Audience;
 use crate::resp::Request;
 use crate::store::{Entry, Keyed, Text, UsagePolicy};
 use crate::value::{Case, glob_match};
@@ -239,6 +240,7 @@ fn flushdb(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     touch_existing(ctx, Some(db));
     let flushed = ctx.keyspace.flush(db);
     ctx.server.stats.dirty += flushed as u64;
+    ctx.propagate_always(Audience::All);
     ctx.out.ok();
     Ok(())
 }
@@ -250,6 +252,7 @@ fn flushall(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         let flushed = ctx.keyspace.flush(db);
         ctx.server.stats.dirty += flushed as u64;
     }
+    ctx.propagate_always(Audience::All);
     ctx.out.ok();
     Ok(())
 }

@@ -82,7 +82,9 @@ fn pop(ctx: &mut Ctx<'_>, request: &Request<'_>, command: &'static str, end: End
             out.array(0);
             return Ok(());
         }
-        Some(count) => take(&mut list, out, end, usize::try_from(count).unwrap_or(usize::MAX)),
+        Some(count) => {
+            take(&mut list, out, end, usize::try_from(count).unwrap_or(usize::MAX));
+        }
         None => {
             list.pop(end, |element| write_item(out, element));
         }
@@ -95,8 +97,8 @@ fn pop(ctx: &mut Ctx<'_>, request: &Request<'_>, command: &'static str, end: End
     Ok(())
 }
 
-/// Writes and removes up to `max` elements, in the order in which they leave.
-fn take(list: &mut ListMut<'_>, out: &mut Encoder<'_>, end: End, max: usize) {
+/// Writes and removes up to `max` elements, in the order in which they leave. Returns how many.
+fn take(list: &mut ListMut<'_>, out: &mut Encoder<'_>, end: End, max: usize) -> usize {
     let len = list.len();
     let taken = max.min(len);
     out.array(taken);
@@ -111,6 +113,7 @@ fn take(list: &mut ListMut<'_>, out: &mut Encoder<'_>, end: End, max: usize) {
             list.remove_range(len - taken, taken);
         }
     }
+    taken
 }
 
 fn llen(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
@@ -358,12 +361,14 @@ fn lmpop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         let Some(mut list) = db.list_mut(key)? else { continue };
         out.array(2);
         out.bulk(key);
-        take(&mut list, out, from, count.unwrap_or(1));
+        let taken = take(&mut list, out, from, count.unwrap_or(1));
         list.settle();
         if list.is_empty() {
             db.remove(key);
         }
         ctx.modified(key);
+        let name: &[u8] = if from == End::Head { b"LPOP" } else { b"RPOP" };
+        ctx.propagate_as(&[name, key, itoa::Buffer::new().format(taken).as_bytes()]);
         return Ok(());
     }
     out.null_array();

@@ -4,6 +4,7 @@ use crate::node::args::{negatable, unsigned};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::commands::{write_item, write_optional};
 use crate::node::error::CommandError;
+use crate::node::propagate::removal;
 use crate::resp::{Encoder, Request};
 use crate::store::{Item, Random, Set};
 use std::collections::BTreeSet;
@@ -115,8 +116,17 @@ fn spop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     }
     let key = request.arg(1);
     let count = request.get(2).map(unsigned).transpose()?;
+    // Who else removes members at random removes others: what went goes on.
+    let tells = ctx.propagates();
+    let mut gone: Vec<Box<[u8]>> = Vec::new();
     let (mut db, out) = ctx.data();
     let mut random = Random::new(db.random());
+    let mut write = |out: &mut Encoder<'_>, member: Item<'_>| {
+        write_item(out, member);
+        if tells {
+            gone.push(bytes(member));
+        }
+    };
     let Some(mut set) = db.set_mut(key)? else {
         match count {
             Some(_) => out.set(0),
@@ -127,7 +137,7 @@ fn spop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let len = set.len();
     match count {
         None => {
-            set.pop(|| random.next(), |member| write_item(out, member));
+            set.pop(|| random.next(), |member| write(out, member));
         }
         Some(0) => {
             out.set(0);
@@ -138,6 +148,7 @@ fn spop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
             set.iter().for_each(|member| write_item(out, member));
             db.remove(key);
             ctx.modified(key);
+            ctx.propagate_as(&[removal(ctx.server.settings.lazy_server_del), key]);
             return Ok(());
         }
         Some(count) => {
@@ -147,7 +158,7 @@ fn spop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
             let count = count as usize;
             out.set(count);
             for _ in 0..count {
-                set.pop(|| random.next(), |member| write_item(out, member));
+                set.pop(|| random.next(), |member| write(out, member));
             }
             if set.encoding() == "hashtable" && (len - count).saturating_mul(REBUILD_BELOW) <= count
             {
@@ -159,6 +170,7 @@ fn spop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         db.remove(key);
     }
     ctx.modified(key);
+    gone.iter().for_each(|member| ctx.propagate_as(&[b"SREM", key, member]));
     Ok(())
 }
 

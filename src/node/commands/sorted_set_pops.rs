@@ -20,7 +20,7 @@ pub(super) enum End {
 }
 
 /// Takes up to `count` members, 1 at least, from the end of a sorted set that is there, and writes
-/// them, as pairs or flat.
+/// them, as pairs or flat. Returns how many.
 pub(super) fn pop(
     db: &mut Db<'_>,
     out: &mut Encoder<'_>,
@@ -28,8 +28,8 @@ pub(super) fn pop(
     end: End,
     count: usize,
     nests: bool,
-) -> Done {
-    let Some(mut set) = db.sorted_set_mut(key)? else { return Ok(()) };
+) -> Result<usize, CommandError> {
+    let Some(mut set) = db.sorted_set_mut(key)? else { return Ok(0) };
     let (len, reverse) = (set.len(), end == End::Highest);
     let count = count.min(len);
     out.array(if nests { count } else { count * 2 });
@@ -45,7 +45,7 @@ pub(super) fn pop(
     } else {
         set.remove_ranks(if reverse { len - count } else { 0 }, count);
     }
-    Ok(())
+    Ok(count)
 }
 
 fn zpopmin(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
@@ -112,8 +112,10 @@ fn zmpop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         if db.sorted_set_mut(key)?.is_some() {
             out.array(2);
             out.bulk(key);
-            pop(&mut db, out, key, end, count, true)?;
+            let popped = pop(&mut db, out, key, end, count, true)?;
             ctx.modified(key);
+            let name: &[u8] = if end == End::Lowest { b"ZPOPMIN" } else { b"ZPOPMAX" };
+            ctx.propagate_as(&[name, key, itoa::Buffer::new().format(popped).as_bytes()]);
             return Ok(());
         }
     }

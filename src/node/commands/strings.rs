@@ -1,9 +1,10 @@
 //! Strings.
 
 use super::set_options::{Condition, Grammar, SetOptions, TimeUnit};
-use crate::node::args::integer;
+use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::propagate::removal;
 use crate::resp::{Encoder, Request};
 use crate::store::{Expiry, Text};
 use crate::value::{Extended, canonical_i64};
@@ -75,6 +76,7 @@ fn set(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     if allowed {
         db.set_string(key, value, expiry);
         ctx.modified(key);
+        propagate_set(ctx, request, &options, expiry);
     }
     match (options.get, allowed) {
         (true, _) => {}
@@ -82,6 +84,31 @@ fn set(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         (false, false) => ctx.out.null(),
     }
     Ok(())
+}
+
+/// A time to live goes on as the time at which it ends, and nobody asks for the old value.
+fn propagate_set(
+    ctx: &mut Ctx<'_>,
+    request: &Request<'_>,
+    options: &SetOptions<'_>,
+    expiry: Expiry,
+) {
+    match (expiry, options.expire) {
+        (Expiry::At(at), Some((unit, _))) if unit != TimeUnit::PXAT => {
+            propagate_expiring(ctx, request.arg(1), request.arg(2), at);
+        }
+        (Expiry::Keep | Expiry::Clear, _) if options.get && ctx.propagates() => {
+            let kept = request.args_from(0).enumerate();
+            let kept = kept.filter(|(at, word)| *at < 3 || !is(word, "get"));
+            let args: Vec<&[u8]> = kept.map(|(_, word)| word).collect();
+            ctx.propagate_as(&args);
+        }
+        _ => {}
+    }
+}
+
+fn propagate_expiring(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], at: u64) {
+    ctx.propagate_as(&[b"SET", key, value, b"PXAT", itoa::Buffer::new().format(at).as_bytes()]);
 }
 
 fn setnx(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
@@ -112,6 +139,7 @@ fn set_expiring(
     let at = unit.positive(request.arg(2), ctx.now.unix_ms, command)?;
     ctx.db().set_string(request.arg(1), request.arg(3), Expiry::At(at));
     ctx.modified(request.arg(1));
+    propagate_expiring(ctx, request.arg(1), request.arg(3), at);
     ctx.out.ok();
     Ok(())
 }
@@ -122,6 +150,7 @@ fn getset(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     write_text(out, db.text(key)?);
     db.set_string(key, request.arg(2), Expiry::Clear);
     ctx.modified(key);
+    ctx.propagate_as(&[b"SET", key, request.arg(2)]);
     Ok(())
 }
 
@@ -131,6 +160,7 @@ fn getdel(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     write_text(out, db.text(key)?);
     if db.remove(key) {
         ctx.modified(key);
+        ctx.propagate_as(&[removal(ctx.server.settings.lazy_user_del), key]);
     }
     Ok(())
 }
@@ -153,9 +183,11 @@ fn getex(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         // A time that has passed removes the key here and now.
         Some((unit, at)) if unit.is_absolute() && at <= now_ms => {
             db.remove(key);
+            ctx.propagate_as(&[removal(ctx.server.settings.lazy_expire), key]);
         }
         Some((_, at)) => {
             db.set_expiry(key, Expiry::At(at));
+            ctx.propagate_as(&[b"PEXPIREAT", key, itoa::Buffer::new().format(at).as_bytes()]);
         }
         None => {
             let expires = db.peek(key).is_some_and(|entry| entry.expires_at().is_some());
@@ -163,6 +195,7 @@ fn getex(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
                 return Ok(());
             }
             db.set_expiry(key, Expiry::Clear);
+            ctx.propagate_as(&[b"PERSIST", key]);
         }
     }
     ctx.modified(key);
@@ -263,6 +296,7 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     db.set_text(key, sum.as_bytes());
     out.bulk(&sum);
     ctx.modified(key);
+    ctx.propagate_as(&[b"SET", key, sum.as_bytes(), b"KEEPTTL"]);
     Ok(())
 }
 
