@@ -65,6 +65,8 @@ pub(super) struct Settings {
     pub(super) debug_allowed: Allowed,
     /// Who may change protected parameters.
     pub(super) protected_config_allowed: Allowed,
+    /// Whether DUMP and files compress strings.
+    pub(super) rdb_compression: bool,
     /// Refuse clients from elsewhere while there is no password.
     pub(super) protected_mode: bool,
 }
@@ -174,6 +176,7 @@ impl Settings {
         "port",
         "protected-mode",
         "proto-max-bulk-len",
+        "rdbcompression",
         "requirepass",
         "save",
         "set-max-intset-entries",
@@ -243,6 +246,7 @@ impl Settings {
             sorted_set_compact_value: directives.size("zset-max-listpack-value"),
             debug_allowed: Allowed::parse(directives.text("enable-debug-command")),
             protected_config_allowed: Allowed::parse(directives.text("enable-protected-configs")),
+            rdb_compression: directives.is("rdbcompression"),
             protected_mode: directives.is("protected-mode"),
         }
     }

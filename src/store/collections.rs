@@ -43,7 +43,7 @@ impl Db<'_> {
     fn hash_at(&mut self, place: EntryPlace) -> Result<HashMut<'_>, WrongType> {
         self.touch(place);
         let (limits, hasher) = (self.shared.limits.hash, self.database.hasher());
-        match self.database.at_mut(place).object_mut() {
+        match self.entry_mut(place).object_mut() {
             Some(Value::Hash(hash)) => Ok(HashMut::new(hash, limits, hasher)),
             _ => Err(WrongType),
         }
@@ -82,7 +82,7 @@ impl Db<'_> {
     fn list_at(&mut self, place: EntryPlace) -> Result<ListMut<'_>, WrongType> {
         self.touch(place);
         let limit = self.shared.limits.list;
-        match self.database.at_mut(place).object_mut() {
+        match self.entry_mut(place).object_mut() {
             Some(Value::List(list)) => Ok(ListMut::new(list, limit)),
             _ => Err(WrongType),
         }
@@ -121,7 +121,7 @@ impl Db<'_> {
     fn sorted_set_at(&mut self, place: EntryPlace) -> Result<SortedSetMut<'_>, WrongType> {
         self.touch(place);
         let (limits, hasher) = (self.shared.limits.sorted_set, self.database.hasher());
-        match self.database.at_mut(place).object_mut() {
+        match self.entry_mut(place).object_mut() {
             Some(Value::SortedSet(set)) => Ok(SortedSetMut::new(set, limits, hasher)),
             _ => Err(WrongType),
         }
@@ -185,7 +185,7 @@ impl Db<'_> {
     fn set_at(&mut self, place: EntryPlace) -> Result<SetMut<'_>, WrongType> {
         self.touch(place);
         let (limits, hasher) = (self.shared.limits.set, self.database.hasher());
-        match self.database.at_mut(place).object_mut() {
+        match self.entry_mut(place).object_mut() {
             Some(Value::Set(set)) => Ok(SetMut::new(set, limits, hasher)),
             _ => Err(WrongType),
         }

@@ -25,6 +25,13 @@ pub(super) struct EntryPlace {
     place: Place,
 }
 
+/// How far a walk through all entries has come: from [`WalkPlace::default`] on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WalkPlace {
+    slot: usize,
+    cursor: u64,
+}
+
 /// Where a key belongs, whether it is there or not. It never becomes wrong.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Home {
@@ -128,8 +135,10 @@ impl Database {
         self.tables[at.slot].at(at.place)
     }
 
+    /// The entry at a place, to be changed by whoever has seen to it that a snapshot has it:
+    /// [`Db::entry_mut`](super::Db) does.
     #[inline]
-    pub(super) fn at_mut(&mut self, at: EntryPlace) -> &mut Entry {
+    pub(super) fn at_mut_handed_over(&mut self, at: EntryPlace) -> &mut Entry {
         self.tables[at.slot].at_mut(at.place)
     }
 
@@ -262,6 +271,23 @@ impl Database {
             here
         })?;
         table.random(random)
+    }
+
+    /// Visits the entries of the next bucket behind a place of a walk through all of them; false
+    /// at the end. Entries that are there all the time are visited at least once.
+    pub(super) fn walk(&mut self, walk: &mut WalkPlace, visit: impl FnMut(&mut Entry)) -> bool {
+        if walk.cursor == 0 {
+            match self.next_occupied(walk.slot) {
+                Some(slot) => walk.slot = slot,
+                None => return false,
+            }
+        }
+        let Some(table) = self.tables.get_mut(walk.slot) else { return false };
+        walk.cursor = table.scan_mut(walk.cursor, visit);
+        if walk.cursor == 0 {
+            walk.slot += 1;
+        }
+        true
     }
 
     /// All entries, slot by slot.

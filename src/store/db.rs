@@ -7,6 +7,7 @@
 use super::database::{Database, EntryPlace, Home};
 use super::entry::{Entry, ValueRef};
 use super::keyspace::{Expired, Shared};
+use super::rdb::{KeyUse, ValueLimits};
 use super::table::{Keyed, Table};
 use super::usage::UsagePolicy;
 use super::value::{Type, Value};
@@ -158,7 +159,7 @@ impl<'a> Db<'a> {
             Expired::Hide => false,
             Expired::Remove => {
                 if let Some(entry) = self.database.remove(key) {
-                    self.shared.has_expired(self.index, entry);
+                    self.shared.has_expired(self.index, entry, self.now_ms);
                 }
                 false
             }
@@ -167,10 +168,19 @@ impl<'a> Db<'a> {
 
     #[inline]
     pub(super) fn touch(&mut self, place: EntryPlace) {
-        let entry = self.database.at_mut(place);
+        // Its use is no part of its value: a snapshot may have the old or the new.
+        let entry = self.database.at_mut_handed_over(place);
         let random = &mut self.shared.random;
         let used = self.shared.usage.used(entry.usage(), self.now_ms, || random.next() as u32);
         entry.set_usage(used);
+    }
+
+    /// The entry at a place, to be changed: a snapshot that has not come to it gets it as it is.
+    #[inline]
+    pub(super) fn entry_mut(&mut self, place: EntryPlace) -> &mut Entry {
+        let entry = self.database.at_mut_handed_over(place);
+        self.shared.hand_over(self.index, entry, self.now_ms);
+        entry
     }
 
     /// The entry of a key that a command reads: counted as a hit or a miss, and as a use.
@@ -220,7 +230,7 @@ impl<'a> Db<'a> {
     pub fn write(&mut self, key: &[u8]) -> Option<&'_ mut Entry> {
         let place = self.find(key)?;
         self.touch(place);
-        Some(self.database.at_mut(place))
+        Some(self.entry_mut(place))
     }
 
     /// The string of a key that a command reads.
@@ -240,7 +250,7 @@ impl<'a> Db<'a> {
                 if expiry != Expiry::Keep {
                     self.set_expiry_at(place, expiry);
                 }
-                let old = self.database.at_mut(place).set_string(bytes);
+                let old = self.entry_mut(place).set_string(bytes);
                 self.shared.discard_value(old);
                 self.touch(place);
             }
@@ -266,7 +276,7 @@ impl<'a> Db<'a> {
         let home = self.database.home(key);
         match self.find_at(home, key) {
             Some(place) => {
-                let old = self.database.at_mut(place).set_int(number);
+                let old = self.entry_mut(place).set_int(number);
                 self.shared.discard_value(old);
                 self.touch(place);
             }
@@ -279,7 +289,7 @@ impl<'a> Db<'a> {
         let home = self.database.home(key);
         match self.find_at(home, key) {
             Some(place) => {
-                let old = self.database.at_mut(place).set_object(value);
+                let old = self.entry_mut(place).set_object(value);
                 self.shared.discard_value(old);
                 self.touch(place);
             }
@@ -307,7 +317,7 @@ impl<'a> Db<'a> {
             return Ok(result);
         };
         self.touch(place);
-        let entry = self.database.at_mut(place);
+        let entry = self.entry_mut(place);
         if let Some(Value::String(bytes)) = entry.object_mut() {
             return Ok(edit(bytes));
         }
@@ -324,14 +334,22 @@ impl<'a> Db<'a> {
     /// Adds an entry whose key is not there.
     pub(super) fn add(&mut self, home: Home, mut entry: Entry) {
         entry.set_usage(self.shared.usage.fresh(self.now_ms));
+        entry.set_mark(self.shared.mark);
         self.database.insert_new(home, entry);
     }
 
+    /// Adds an entry that comes from a file or from another node, in place of the one with its key.
+    pub fn restore(&mut self, mut entry: Entry, used: Option<KeyUse>) {
+        entry.set_usage(self.shared.usage.restored(used, self.now_ms));
+        self.insert(entry);
+    }
+
     /// Adds an entry, or puts it in place of the one with its key.
-    pub fn insert(&mut self, entry: Entry) {
+    pub fn insert(&mut self, mut entry: Entry) {
         if let Some(old) = self.database.remove(entry.key()) {
-            self.shared.discard(old);
+            self.shared.discard(self.index, old, self.now_ms);
         }
+        entry.set_mark(self.shared.mark);
         let home = self.database.home(entry.key());
         self.database.insert_new(home, entry);
     }
@@ -345,13 +363,19 @@ impl<'a> Db<'a> {
     /// Takes a living key out, with its value, expiry and use.
     pub fn take(&mut self, key: &[u8]) -> Option<Entry> {
         self.find(key)?;
-        self.database.remove(key)
+        let mut entry = self.database.remove(key)?;
+        self.shared.hand_over(self.index, &mut entry, self.now_ms);
+        Some(entry)
     }
 
     /// Removes a key. True if it was there.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        let Some(entry) = self.take(key) else { return false };
-        self.shared.discard(entry);
+        if self.find(key).is_none() {
+            return false;
+        }
+        if let Some(entry) = self.database.remove(key) {
+            self.shared.discard(self.index, entry, self.now_ms);
+        }
         true
     }
 
@@ -363,6 +387,7 @@ impl<'a> Db<'a> {
     }
 
     fn set_expiry_at(&mut self, place: EntryPlace, expiry: Expiry) {
+        self.entry_mut(place);
         match expiry {
             Expiry::Keep => {}
             Expiry::Clear => self.database.set_expires_at(place, None),
@@ -419,6 +444,11 @@ impl<'a> Db<'a> {
     /// Whether entries remember when or how often they are used.
     pub fn usage_policy(&self) -> UsagePolicy {
         self.shared.usage
+    }
+
+    /// What decides the form of values that are read from RDB.
+    pub fn value_limits(&self) -> ValueLimits {
+        ValueLimits { types: self.shared.limits, hasher: self.database.hasher() }
     }
 }
 

@@ -22,6 +22,10 @@ const KIND_SHIFT: u32 = 24;
 const EXPIRES: u32 = 1 << 26;
 /// The string has been changed in place: OBJECT ENCODING says raw for it, however short.
 const RAW: u32 = 1 << 27;
+/// Which snapshots have the entry: see [`super::snapshot`].
+const MARK: u32 = 1 << 28;
+/// What survives a change of the value.
+const KEPT: u32 = USAGE_MASK | MARK;
 
 /// A key, its value, its expiry and when it was used.
 pub struct Entry(Thin);
@@ -173,7 +177,7 @@ impl Entry {
         let (start, end) = self.key_span();
         let bytes = self.0.bytes();
         let key = key.unwrap_or(&bytes[start..end]);
-        let kept = self.meta() & (USAGE_MASK | RAW);
+        let kept = self.meta() & (KEPT | RAW);
         let rebuilt = Self::build(kind, kept, payload, key, &bytes[end..], expires_at);
         self.forget_value();
         rebuilt
@@ -274,7 +278,7 @@ impl Entry {
             return None;
         }
         let old = self.take_object();
-        let flags = self.meta() & USAGE_MASK | flag;
+        let flags = self.meta() & KEPT | flag;
         let key = &self.0.bytes()[start..end];
         *self = Self::build(Kind::Embedded, flags, None, key, bytes, self.expires_at());
         old
@@ -293,7 +297,7 @@ impl Entry {
     fn set_payload(&mut self, kind: Kind, payload: [u8; 8]) -> Option<Box<Value>> {
         if self.kind() == Kind::Embedded {
             let (start, end) = self.key_span();
-            let flags = self.meta() & USAGE_MASK;
+            let flags = self.meta() & KEPT;
             let key = &self.0.bytes()[start..end];
             *self = Self::build(kind, flags, Some(payload), key, &[], self.expires_at());
             return None;
@@ -303,6 +307,20 @@ impl Entry {
         let meta = self.meta() & !(3 << KIND_SHIFT | RAW) | (kind as u32) << KIND_SHIFT;
         self.set_meta(meta);
         old
+    }
+
+    /// The bit that tells those that a snapshot has from those that it has not.
+    #[inline]
+    pub(super) fn mark(&self) -> bool {
+        self.meta() & MARK != 0
+    }
+
+    /// Sets that bit.
+    #[inline]
+    pub(super) fn set_mark(&mut self, mark: bool) {
+        if self.mark() != mark {
+            self.set_meta(self.meta() ^ MARK);
+        }
     }
 
     /// The 24 bits that say when or how often it was used.

@@ -46,6 +46,11 @@ impl Garbage {
         waste.into_iter().for_each(|waste| self.push(waste));
     }
 
+    pub(super) fn append(&mut self, other: Self) {
+        self.keys += other.keys;
+        self.waste.extend(other.waste);
+    }
+
     /// Whether there is nothing to drop.
     pub fn is_empty(&self) -> bool {
         self.waste.is_empty()

@@ -10,6 +10,8 @@ use super::entry::{Entry, ValueRef};
 use super::garbage::{FREE_INLINE_MAX, Garbage, Waste};
 use super::hasher::Hasher;
 use super::random::Random;
+use super::rdb::ValueLimits;
+use super::snapshot::{Marking, Walk};
 use super::table::{Keyed, Table};
 use super::types::{HashLimits, ListLimit, SetLimits, SortedSetLimits};
 use super::usage::UsagePolicy;
@@ -71,6 +73,10 @@ pub(super) struct Shared {
     pub(super) on_expired: Expired,
     pub(super) random: Random,
     pub(super) stats: KeyspaceStats,
+    /// The snapshot that is being taken.
+    pub(super) walk: Option<Box<Walk>>,
+    /// The mark of entries that the latest snapshot has: all, unless one is being taken.
+    pub(super) mark: bool,
     garbage: Garbage,
     /// Whether anyone is to be told of keys that expired.
     tell_expired: bool,
@@ -86,7 +92,9 @@ impl Shared {
         }
     }
 
-    pub(super) fn discard(&mut self, entry: Entry) {
+    /// An entry has left a database: a snapshot may still want it.
+    pub(super) fn discard(&mut self, db: usize, entry: Entry, now_ms: u64) {
+        let Some(entry) = self.keep(db, entry, now_ms) else { return };
         if let ValueRef::Object(value) = entry.value()
             && value.free_effort() > FREE_INLINE_MAX
         {
@@ -94,20 +102,47 @@ impl Shared {
         }
     }
 
-    pub(super) fn has_expired(&mut self, db: usize, entry: Entry) {
+    pub(super) fn has_expired(&mut self, db: usize, entry: Entry, now_ms: u64) {
         self.stats.expired += 1;
         if self.tell_expired {
             self.expired.push((db, entry.key().into()));
         }
-        self.discard(entry);
+        self.discard(db, entry, now_ms);
+    }
+
+    fn marking(&self, now_ms: u64) -> Marking {
+        Marking { mark: self.mark, usage: self.usage, now_ms }
+    }
+
+    /// An entry is about to change: a snapshot that has not come to it gets it as it is.
+    #[inline]
+    pub(super) fn hand_over(&mut self, db: usize, entry: &mut Entry, now_ms: u64) {
+        let marking = self.marking(now_ms);
+        if let Some(walk) = &mut self.walk {
+            walk.hand_over(db, entry, marking);
+        }
+    }
+
+    /// The same for an entry that leaves: none if the snapshot keeps it for a while.
+    fn keep(&mut self, db: usize, entry: Entry, now_ms: u64) -> Option<Entry> {
+        let marking = self.marking(now_ms);
+        match &mut self.walk {
+            Some(walk) => walk.keep(db, entry, marking),
+            None => Some(entry),
+        }
+    }
+
+    pub(super) fn add_garbage(&mut self, garbage: Garbage) {
+        self.garbage.append(garbage);
     }
 }
 
 /// All databases of a node.
 #[derive(Debug)]
 pub struct Keyspace {
-    databases: Vec<Database>,
-    shared: Shared,
+    pub(super) databases: Vec<Database>,
+    hasher: Hasher,
+    pub(super) shared: Shared,
     /// Whose turn it is to have its expired keys removed.
     expire_next: usize,
 }
@@ -119,12 +154,15 @@ impl Keyspace {
         let database = || Database::new(options.by_slot, hasher);
         Self {
             databases: (0..options.databases).map(|_| database()).collect(),
+            hasher,
             shared: Shared {
                 limits: TypeLimits::default(),
                 usage: UsagePolicy::Recency,
                 on_expired: Expired::Remove,
                 random: Random::new(options.seed.0 ^ options.seed.1.rotate_left(32)),
                 stats: KeyspaceStats::default(),
+                walk: None,
+                mark: false,
                 garbage: Garbage::default(),
                 tell_expired: false,
                 expired: Vec::new(),
@@ -205,6 +243,11 @@ impl Keyspace {
         self.shared.limits = limits;
     }
 
+    /// What decides the form of values that are read from RDB.
+    pub fn value_limits(&self) -> ValueLimits {
+        ValueLimits { types: self.shared.limits, hasher: self.hasher }
+    }
+
     /// Asks for a record of keys that expire, for replicas and notifications: see
     /// [`Keyspace::take_expired`].
     pub fn tell_expired(&mut self, tell: bool) {
@@ -235,6 +278,10 @@ impl Keyspace {
         while looked < max && self.databases[0].is_leaving() {
             let (seen, table) = self.databases[0].step_leaving(max - looked);
             looked += seen;
+            let table = table.and_then(|table| match &mut self.shared.walk {
+                Some(walk) => walk.keep_table(0, table),
+                None => Some(table),
+            });
             self.shared.garbage.extend(table.map(Waste::Slot));
         }
         if self.shared.on_expired != Expired::Remove || looked >= max {
@@ -248,7 +295,7 @@ impl Keyspace {
                 let Some(removed) = database.remove_expired(now_ms) else { break };
                 looked += 1;
                 if let Some(entry) = removed {
-                    self.shared.has_expired(index, entry);
+                    self.shared.has_expired(index, entry, now_ms);
                 }
             }
             if looked == max {
@@ -266,10 +313,18 @@ impl Keyspace {
 
     /// Empties a database. Returns how many keys it held.
     pub fn flush(&mut self, db: usize) -> usize {
+        let len = self.databases[db].len();
+        if let Some(walk) = &mut self.shared.walk {
+            walk.rescue(db, &mut self.databases[db], |_| true);
+        }
         let database = self.databases[db].take();
-        let len = database.len();
         if len > 0 {
-            self.shared.garbage.push(Waste::Database(Box::new(database)));
+            let unwanted = match &mut self.shared.walk {
+                Some(walk) => walk.keep_database(db, database),
+                None => Some(database),
+            };
+            let unwanted = unwanted.map(|database| Waste::Database(Box::new(database)));
+            self.shared.garbage.extend(unwanted);
         }
         len
     }
@@ -277,6 +332,9 @@ impl Keyspace {
     /// Exchanges two databases.
     pub fn swap(&mut self, a: usize, b: usize) {
         self.databases.swap(a, b);
+        if let Some(walk) = &mut self.shared.walk {
+            walk.swap(a, b);
+        }
     }
 
     /// Moves a key to another database; false if it is not there, or the other has one of that name.
@@ -284,7 +342,8 @@ impl Keyspace {
         if self.db(from, now_ms).peek(key).is_none() || self.db(to, now_ms).peek(key).is_some() {
             return false;
         }
-        if let Some(entry) = self.databases[from].remove(key) {
+        if let Some(mut entry) = self.databases[from].remove(key) {
+            self.shared.hand_over(from, &mut entry, now_ms);
             let database = &mut self.databases[to];
             database.insert_new(database.home(key), entry);
         }
@@ -305,7 +364,12 @@ impl Keyspace {
     /// Drops all keys of a slot, at once for whoever looks. Returns how many there were. Their
     /// memory is handed over in the calls of [`Keyspace::expire_some`] that follow.
     pub fn drop_slot(&mut self, slot: Slot) -> usize {
-        self.databases[0].drop_slot(slot)
+        let len = self.count_in_slot(slot);
+        if let Some(walk) = &mut self.shared.walk {
+            walk.rescue(0, &mut self.databases[0], |key| Slot::of(key) == slot);
+        }
+        self.databases[0].drop_slot(slot);
+        len
     }
 
     /// Bytes of all hash tables of keys, without the entries.

@@ -17,6 +17,8 @@ mod garbage;
 mod hasher;
 mod keyspace;
 mod random;
+pub mod rdb;
+mod snapshot;
 mod table;
 mod thin;
 mod types;
@@ -29,6 +31,7 @@ pub use garbage::{FREE_INLINE_MAX, Garbage};
 pub use hasher::Hasher;
 pub use keyspace::{Expired, Keyspace, KeyspaceOptions, KeyspaceStats, TypeLimits};
 pub use random::Random;
+pub use snapshot::{SnapshotOptions, SnapshotProgress};
 pub use table::{Keyed, Table};
 pub use types::{
     Elements, End, Hash, HashLimits, HashMut, Intset, Item, List, ListLimit, ListMut, Listpack,

@@ -106,6 +106,14 @@ impl<T> Bucket<T> {
             .flat_map(|bucket| bucket.entries.iter().flatten())
     }
 
+    fn iter_mut(&mut self, visit: &mut impl FnMut(&mut T)) {
+        let mut bucket = Some(self);
+        while let Some(this) = bucket {
+            this.entries.iter_mut().flatten().for_each(&mut *visit);
+            bucket = this.more.as_deref_mut();
+        }
+    }
+
     fn heap_bytes(&self) -> usize {
         self.more.as_ref().map_or(0, |more| size_of::<Self>() + more.heap_bytes())
     }
@@ -449,6 +457,36 @@ impl<T: Keyed> Table<T> {
             visit_bucket(large, cursor & large.mask());
             cursor = next_cursor(cursor, large.mask());
             if cursor & (small.mask() ^ large.mask()) == 0 {
+                return cursor;
+            }
+        }
+    }
+
+    /// The same for whoever changes the entries, but not their keys.
+    pub fn scan_mut(&mut self, cursor: u64, mut visit: impl FnMut(&mut T)) -> u64 {
+        let mut visit_bucket = |side: &mut Side<T>, index: u64| {
+            if let Some(bucket) = side.get_mut(index as usize) {
+                bucket.iter_mut(&mut visit);
+            }
+        };
+        if self.new.segments.is_empty() {
+            return 0;
+        }
+        if !self.is_resizing() {
+            let mask = self.new.mask();
+            visit_bucket(&mut self.new, cursor & mask);
+            return next_cursor(cursor, mask);
+        }
+        let new_is_smaller = self.new.bits < self.old.bits;
+        let (old, new) = (&mut self.old, &mut self.new);
+        let (small, large) = if new_is_smaller { (new, old) } else { (old, new) };
+        let (small_mask, large_mask) = (small.mask(), large.mask());
+        visit_bucket(small, cursor & small_mask);
+        let mut cursor = cursor;
+        loop {
+            visit_bucket(large, cursor & large_mask);
+            cursor = next_cursor(cursor, large_mask);
+            if cursor & (small_mask ^ large_mask) == 0 {
                 return cursor;
             }
         }

@@ -5,6 +5,8 @@
 //! them: 16 bits of the minute at which the counter last decayed, and an 8-bit counter that grows
 //! logarithmically: the more uses it stands for, the less likely it is to count one more.
 
+use super::rdb::KeyUse;
+
 /// Which of the two the 24 bits are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsagePolicy {
@@ -49,6 +51,28 @@ impl UsagePolicy {
         let elapsed = minutes(now_ms).wrapping_sub(usage >> 8) & 0xffff;
         let periods = elapsed.checked_div(decay_minutes).unwrap_or(0);
         (usage & 0xff).saturating_sub(periods)
+    }
+
+    /// The bits of a key that comes from elsewhere with what is known of its use there. What
+    /// belongs to the other policy says nothing.
+    pub fn restored(self, used: Option<KeyUse>, now_ms: u64) -> u32 {
+        match (self, used) {
+            (Self::Recency, Some(KeyUse::Idle(idle))) => {
+                seconds(now_ms).wrapping_sub(idle.min(u64::from(BITS)) as u32) & BITS
+            }
+            (Self::Frequency { .. }, Some(KeyUse::Frequency(count))) => {
+                minutes(now_ms) << 8 | u32::from(count)
+            }
+            _ => self.fresh(now_ms),
+        }
+    }
+
+    /// What a file says of a key's use, under the policy that keeps it.
+    pub fn saved(self, usage: u32, now_ms: u64) -> KeyUse {
+        match self {
+            Self::Recency => KeyUse::Idle(self.idle_seconds(usage, now_ms)),
+            Self::Frequency { .. } => KeyUse::Frequency(self.frequency(usage, now_ms) as u8),
+        }
     }
 
     /// Seconds since the last use, under [`UsagePolicy::Recency`].

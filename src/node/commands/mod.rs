@@ -7,6 +7,7 @@ mod cluster;
 mod config;
 mod connection;
 mod debug;
+mod dump;
 mod expiry;
 mod hashes;
 mod introspection;
@@ -50,6 +51,7 @@ const GROUPS: &[Handlers] = &[
     memory::HANDLERS,
     scan::HANDLERS,
     debug::HANDLERS,
+    dump::HANDLERS,
     introspection::HANDLERS,
     server::HANDLERS,
     set_algebra::HANDLERS,

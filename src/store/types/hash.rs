@@ -38,6 +38,31 @@ impl Hash {
         Self(Form::Listpack(Listpack::new()))
     }
 
+    /// A hash of so many fields, in the form for them.
+    pub(crate) fn for_fields(fields: u64, limits: HashLimits, hasher: Hasher) -> Self {
+        if fields > limits.entries as u64 {
+            return Self(Form::Table(Box::new(Table::new(hasher))));
+        }
+        Self::new()
+    }
+
+    /// A hash from a listpack of fields and values that somebody else wrote: none if a value is
+    /// missing or a field is there twice.
+    pub(crate) fn from_listpack(
+        list: Listpack,
+        limits: HashLimits,
+        hasher: Hasher,
+    ) -> Option<Self> {
+        if !list.len().is_multiple_of(2) || !list.is_unique(2, hasher) {
+            return None;
+        }
+        let mut hash = Self(Form::Listpack(list));
+        if hash.len() > limits.entries {
+            HashMut::new(&mut hash, limits, hasher).become_table();
+        }
+        Some(hash)
+    }
+
     /// How many fields it has.
     pub fn len(&self) -> usize {
         match &self.0 {

@@ -35,6 +35,17 @@ impl Intset {
         Self { bytes }
     }
 
+    /// A set from bytes that somebody else wrote: none if they are not one, whole and in order.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (width, rest) = bytes.split_first_chunk::<4>()?;
+        let (count, numbers) = rest.split_first_chunk::<4>()?;
+        let (width, count) = (u32::from_le_bytes(*width), u32::from_le_bytes(*count));
+        let whole = matches!(width, 2 | 4 | 8)
+            && numbers.len() as u64 == u64::from(width) * u64::from(count);
+        let set = whole.then(|| Self { bytes: bytes.to_vec() })?;
+        set.iter().is_sorted_by(|a, b| a < b).then_some(set)
+    }
+
     /// The bytes, as DUMP sends them.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
@@ -167,6 +178,34 @@ mod tests {
         assert_eq!(set.as_bytes()[..HEADER], [4, 0, 0, 0, 2, 0, 0, 0], "it never narrows");
         assert!(set.add(i64::MIN));
         assert_eq!(set.iter().collect::<Vec<_>>(), [i64::MIN, -1, 5]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_intset_are_refused() {
+        let good = [2, 0, 0, 0, 2, 0, 0, 0, 0xff, 0xff, 5, 0];
+        assert_eq!(
+            Intset::parse(&good).map(|set| set.iter().collect::<Vec<_>>()),
+            Some(vec![-1, 5])
+        );
+        for (at, byte, what) in [
+            (0, 3, "no such width"),
+            (0, 4, "half a number"),
+            (4, 3, "more than there are"),
+            (4, 1, "fewer than there are"),
+            (8, 6, "out of order"),
+            (10, 0xff, "a negative number after a larger one"),
+        ] {
+            let mut bad = good;
+            bad[at] = byte;
+            if at == 8 {
+                bad[9] = 0;
+            }
+            if at == 10 {
+                bad[11] = 0xff;
+            }
+            assert_eq!(Intset::parse(&bad), None, "{what}");
+        }
+        assert_eq!(Intset::parse(&good[..7]), None);
     }
 
     proptest! {

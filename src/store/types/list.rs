@@ -102,6 +102,20 @@ impl List {
         Self(Form::Listpack(Listpack::new()))
     }
 
+    /// A list from its nodes. One that a limit allows is no quicklist.
+    pub(crate) fn from_nodes(nodes: Vec<Listpack>, limit: ListLimit) -> Self {
+        let len = nodes.iter().map(Listpack::len).sum();
+        match <[Listpack; 1]>::try_from(nodes) {
+            Ok([list]) if limit.allows(list.as_bytes().len(), len) => Self(Form::Listpack(list)),
+            Ok(one) => Self::quicklist(one.into(), len, limit),
+            Err(nodes) => Self::quicklist(nodes, len, limit),
+        }
+    }
+
+    fn quicklist(nodes: Vec<Listpack>, len: usize, limit: ListLimit) -> Self {
+        Self(Form::Quicklist(Box::new(Quicklist { nodes: nodes.into(), len, limit })))
+    }
+
     /// How many elements it has.
     pub fn len(&self) -> usize {
         match &self.0 {

@@ -8,6 +8,11 @@
 //! replication send them as they are, so the format is not ours to choose (its specification:
 //! antirez/listpack). All integers are little-endian.
 
+mod check;
+mod packer;
+
+pub(in crate::store) use packer::Packer;
+
 use crate::value::canonical_i64;
 
 const HEADER: usize = 6;

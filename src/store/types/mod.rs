@@ -13,6 +13,7 @@ mod sorted_set;
 pub use hash::{Hash, HashLimits, HashMut};
 pub use intset::Intset;
 pub use list::{Elements, End, List, ListLimit, ListMut};
+pub(in crate::store) use listpack::Packer;
 pub use listpack::{Item, Listpack};
 pub use set::{Set, SetLimits, SetMut};
 pub use sorted_set::{SortedSet, SortedSetLimits, SortedSetMut};

@@ -75,6 +75,27 @@ impl Set {
         })
     }
 
+    /// A set from an intset.
+    pub(crate) fn from_intset(set: Intset, limits: SetLimits, hasher: Hasher) -> Self {
+        let mut set = Self(Form::Intset(set));
+        if set.len() > limits.intset_entries {
+            SetMut::new(&mut set, limits, hasher).become_table();
+        }
+        set
+    }
+
+    /// A set from a listpack that somebody else wrote: none if a member is there twice.
+    pub(crate) fn from_listpack(list: Listpack, limits: SetLimits, hasher: Hasher) -> Option<Self> {
+        if !list.is_unique(1, hasher) {
+            return None;
+        }
+        let mut set = Self(Form::Listpack(list));
+        if set.len() > limits.listpack_entries {
+            SetMut::new(&mut set, limits, hasher).become_table();
+        }
+        Some(set)
+    }
+
     /// How many members it has.
     pub fn len(&self) -> usize {
         match &self.0 {

@@ -50,6 +50,41 @@ impl SortedSet {
         Self(Form::Listpack(Listpack::new()))
     }
 
+    /// A sorted set from a listpack of members and scores that somebody else wrote: none if a
+    /// score is missing or no number, or a member is there twice.
+    pub(crate) fn from_listpack(
+        list: Listpack,
+        limits: SortedSetLimits,
+        hasher: Hasher,
+    ) -> Option<Self> {
+        let are_numbers = |item| match item {
+            Item::Int(_) => true,
+            Item::Bytes(text) => parse_double(text).is_some_and(|score| !score.is_nan()),
+        };
+        let numbers = list.iter().skip(1).step_by(2).all(are_numbers);
+        let whole = numbers && list.len().is_multiple_of(2);
+        if !whole || !list.is_unique(2, hasher) {
+            return None;
+        }
+        let read = Self(Form::Listpack(list));
+        let mut buffers = (itoa::Buffer::new(), itoa::Buffer::new());
+        let in_order = read.iter().zip(read.iter().skip(1)).all(|((a, low), (b, high))| {
+            let members = || a.bytes(&mut buffers.0).cmp(b.bytes(&mut buffers.1));
+            low.partial_cmp(&high).unwrap_or(Ordering::Equal).then_with(members).is_lt()
+        });
+        if in_order && read.len() <= limits.entries {
+            return Some(read);
+        }
+        let mut set = Self::new();
+        let mut filled = SortedSetMut::new(&mut set, limits, hasher);
+        filled.make_room_for(read.len(), 0);
+        let mut buffer = itoa::Buffer::new();
+        for (member, score) in read.iter() {
+            filled.set(member.bytes(&mut buffer), score);
+        }
+        Some(set)
+    }
+
     /// How many members it has.
     pub fn len(&self) -> usize {
         match &self.0 {
