@@ -89,6 +89,9 @@ impl ProxyConfig {
             client_inflight_max: limits.client_inflight_max.get(),
             client_output_soft: limits.client_output_soft.as_usize(),
             client_output_hard: limits.client_output_hard.as_usize(),
+            subscriber_output: limits.subscriber_output.as_usize(),
+            subscriber_output_soft: limits.subscriber_output_soft.as_usize(),
+            subscriber_output_time: timing.subscriber_output_time.0,
             client_input_bytes: limits.client_input_bytes.as_usize(),
             gather_bytes: limits.gather_bytes.as_usize(),
             large_bytes: limits.large_bytes.as_usize(),
@@ -267,6 +270,10 @@ settings! {
         client_output_hard: ByteSize = mb(256),
         /// Waiting requests of one client, past which nothing more is read from it.
         client_input_bytes: ByteSize = mb(64),
+        /// Messages that a subscriber may leave unread before it is closed.
+        subscriber_output: ByteSize = mb(32),
+        /// Messages that a subscriber may leave unread for `timing.subscriber_output_time`.
+        subscriber_output_soft: ByteSize = mb(8),
         /// One request, headers included. Below 4gb.
         request_bytes: ByteSize = kb((512 << 10) + 64),
         /// Arguments of one request.
@@ -309,6 +316,9 @@ settings! {
         refresh: TimeSpan = ms(15_000),
         /// How often at most it is read, whatever the reasons.
         refresh_min: TimeSpan = ms(100),
+        /// A subscriber that leaves more than `limits.subscriber_output_soft` unread for so long
+        /// is closed.
+        subscriber_output_time: TimeSpan = ms(60_000),
         /// How long clients may finish after the proxy was asked to stop.
         drain_timeout: TimeSpan = ms(30_000),
     }

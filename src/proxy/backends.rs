@@ -35,7 +35,7 @@ pub(super) struct Backends {
 #[derive(Debug)]
 struct NodePool {
     endpoint: Endpoint,
-    links: [Option<LinkId>; 4],
+    links: [Option<LinkId>; LANES],
     failures: u32,
     retry_at: Option<Instant>,
     last_error: String,
@@ -50,6 +50,12 @@ pub(super) struct Lane {
     /// Large requests and replies have a connection of their own.
     pub large: bool,
 }
+
+/// Connections to one node at most: one per [`Lane`], and one for subscriptions.
+const LANES: usize = 5;
+
+/// The place of the connection for subscriptions.
+const SUBSCRIBER: usize = 4;
 
 impl Lane {
     fn index(self) -> usize {
@@ -127,7 +133,7 @@ impl Backends {
     fn new_pool(&self, endpoint: &Endpoint) -> NodePool {
         NodePool {
             endpoint: endpoint.clone(),
-            links: [None; 4],
+            links: [None; LANES],
             failures: 0,
             retry_at: None,
             last_error: String::new(),
@@ -172,6 +178,31 @@ impl Backends {
         take(pool, &mut self.links, &mut self.opens, &self.options, lane, now)
     }
 
+    /// The connection to a node that carries this worker's subscriptions there.
+    ///
+    /// # Errors
+    /// Why there is none now.
+    pub(super) fn subscriber(
+        &mut self,
+        endpoint: &Endpoint,
+        now: Instant,
+    ) -> Result<LinkId, NoRoute> {
+        let (links, opens, options) = (&mut self.links, &mut self.opens, &self.options);
+        let pool = match self.topology.find(endpoint) {
+            Some(node) => &mut self.pools[node.index()],
+            None => self
+                .others
+                .get_mut(endpoint)
+                .ok_or_else(|| NoRoute::Down(endpoint.clone(), "it has left".to_owned()))?,
+        };
+        if let Some(id) = pool.links[SUBSCRIBER] {
+            return Ok(id);
+        }
+        let id = open(pool, links, opens, options, SUBSCRIBER, Protocol::Resp3, now)?;
+        links[id.index()].subscriber = true;
+        Ok(id)
+    }
+
     /// The connection to a node that a redirect named.
     ///
     /// # Errors
@@ -201,6 +232,14 @@ impl Backends {
             self.dirty.push(id);
         }
         link.send(expect, write);
+    }
+
+    /// A connection has something to write, or is over.
+    pub(super) fn list_dirty(&mut self, id: LinkId) {
+        let link = &mut self.links[id.index()];
+        if !std::mem::replace(&mut link.listed, true) {
+            self.dirty.push(id);
+        }
     }
 
     /// A connection.
@@ -300,24 +339,34 @@ fn take(
         link.retiring = false;
         return if link.suspect { Err(NoRoute::Silent(pool.endpoint.clone())) } else { Ok(id) };
     }
+    open(pool, links, opens, options, lane.index(), lane.protocol, now)
+}
+
+/// Asks for another connection.
+fn open(
+    pool: &mut NodePool,
+    links: &mut Slab<Link>,
+    opens: &mut Vec<LinkId>,
+    options: &Options,
+    index: usize,
+    protocol: Protocol,
+    now: Instant,
+) -> Result<LinkId, NoRoute> {
     if pool.retry_at.is_some_and(|at| at > now) {
         return Err(NoRoute::Down(pool.endpoint.clone(), pool.last_error.clone()));
     }
-    let handshake = Handshake::new(
-        lane.protocol,
-        options.backend_user.clone(),
-        options.backend_password.clone(),
-    );
+    let handshake =
+        Handshake::new(protocol, options.backend_user.clone(), options.backend_password.clone());
     let link = Link::new(
         pool.endpoint.clone(),
-        lane.protocol,
+        protocol,
         handshake,
         options.limits,
         pool.metrics.clone(),
         now,
     );
     let id = LinkId(links.insert(link) as u32);
-    pool.links[lane.index()] = Some(id);
+    pool.links[index] = Some(id);
     opens.push(id);
     Ok(id)
 }

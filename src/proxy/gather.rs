@@ -4,6 +4,7 @@
 //! owns both; a fan-out has a part per shard. Each part is tried, redirected and lost on its own,
 //! and all of them together are one request to the client.
 
+use super::census::Census;
 use super::cursor;
 use super::elements::{Malformed, array, bulk_text, element_len, integer};
 use super::link::LinkId;
@@ -103,6 +104,8 @@ pub(super) enum Kind {
     },
     /// SCAN: one shard's page, its cursor made ours.
     Scan(cursor::Position),
+    /// PUBSUB: what each node counts, and what is known here.
+    Census(Census),
     /// INFO: the proxy's sections, with the shards' keyspaces added up.
     Info {
         /// The text before the keyspace section.
@@ -201,6 +204,7 @@ impl Gather {
             | Kind::LogicalAnd
             | Kind::Min
             | Kind::Max
+            | Kind::Census(_)
             | Kind::OneOf { .. } => out.extend_from_slice(request.frame()),
         }
     }
@@ -272,6 +276,7 @@ impl Gather {
                 position.answered(cursor).ok_or(Malformed)?;
                 self.bytes.extend_from_slice(&body[len..]);
             }
+            Kind::Census(census) => census.add(reply)?,
             Kind::Info { .. } => {
                 let reply =
                     parse_reply(&Bytes::copy_from_slice(reply), 2).map_err(|_| Malformed)?;
@@ -386,6 +391,7 @@ impl Gather {
                 reply.bulk(position.client_cursor().to_string());
                 reply.buffer().extend_from_slice(&self.bytes);
             }
+            Kind::Census(census) => census.write(request, &mut reply),
             Kind::Info { before } => {
                 let keyspace = sum_of_keyspaces(&String::from_utf8_lossy(&self.bytes));
                 reply.verbatim(format!("{before}# Keyspace\r\n{keyspace}"));

@@ -10,6 +10,7 @@ use super::retry::Progress;
 use crate::cluster::Endpoint;
 use crate::resp::{Limits, Protocol, ProtocolError, ReplyScanner};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -130,6 +131,8 @@ pub struct Link {
     pub suspect: bool,
     /// Whether it is closed as soon as nothing is expected on it.
     pub retiring: bool,
+    /// Whether it carries subscriptions, and no command of a client.
+    pub subscriber: bool,
     /// Whether it has answered a command.
     pub has_served: bool,
     /// Requests on it that were not run at first.
@@ -169,6 +172,7 @@ impl Link {
             silent_since: now,
             suspect: false,
             retiring: false,
+            subscriber: false,
             has_served: false,
             retrying: 0,
             listed: false,
@@ -341,6 +345,42 @@ impl Link {
                 Phase::Connecting | Phase::Closed => return Err(LinkError::Unexpected),
             }
         }
+    }
+
+    /// The next whole frame of a connection that carries subscriptions: where it lies in the
+    /// input. Handshake replies are taken here.
+    ///
+    /// # Errors
+    /// The link must be closed.
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Range<usize>>, LinkError> {
+        loop {
+            let bytes = &self.input[self.input_at..];
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            let Some(len) = self.scanner.scan(bytes, &self.limits)? else { return Ok(None) };
+            let at = self.input_at;
+            self.input_at += len;
+            match &mut self.phase {
+                Phase::Ready => return Ok(Some(at..at + len)),
+                Phase::Handshaking(handshake) => {
+                    if handshake.answered(&self.input[at..at + len], &mut self.handshake_out)? {
+                        self.phase = Phase::Ready;
+                    }
+                }
+                Phase::Connecting | Phase::Closed => return Err(LinkError::Unexpected),
+            }
+        }
+    }
+
+    /// The bytes of [`Link::next_frame`].
+    pub(crate) fn frame(&self, at: Range<usize>) -> &[u8] {
+        &self.input[at]
+    }
+
+    /// Queues bytes whose answers are accounted for elsewhere.
+    pub(crate) fn queue(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.out);
     }
 
     /// The bytes of an answer.

@@ -75,6 +75,11 @@ pub(super) fn answer(
 ) -> After {
     let mut reply = Encoder::new(out, client.protocol);
     match spec.name {
+        "ping" if client.listens && client.protocol == Protocol::Resp2 && request.len() <= 2 => {
+            reply.array(2);
+            reply.bulk("pong");
+            reply.bulk(request.get(1).unwrap_or_default());
+        }
         "ping" => match request.get(1) {
             None => reply.simple("PONG"),
             Some(text) if request.len() == 2 => reply.bulk(text),
@@ -285,6 +290,5 @@ fn info(request: &Request<'_>, env: &Env<'_>, out: &mut Vec<u8>, protocol: Proto
 
 /// Whether the proxy knows what to do with a command: what COMMAND lists.
 pub(super) fn is_available(spec: &Spec) -> bool {
-    !matches!(spec.class, Class::Refused | Class::Pinned | Class::Subscription)
-        && !spec.flags.contains(Flags::MODULE)
+    !matches!(spec.class, Class::Refused | Class::Pinned) && !spec.flags.contains(Flags::MODULE)
 }

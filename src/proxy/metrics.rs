@@ -198,6 +198,8 @@ pub struct WorkerMetrics {
     pub backend_duration: Histogram,
     /// Commands that are not known or not available.
     pub unsupported: Cell64,
+    /// Messages delivered to subscribers.
+    pub messages: Cell64,
     /// AUTH and HELLO refused.
     pub auth_failures: Cell64,
     /// Bytes read from clients.

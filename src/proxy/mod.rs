@@ -5,15 +5,18 @@
 
 mod backends;
 mod buffer;
+mod census;
 pub mod core;
 mod cursor;
 mod elements;
 mod error;
+mod feed;
 mod gather;
 mod handshake;
 mod input;
 mod introspect;
 mod link;
+mod listeners;
 mod local;
 mod map;
 pub mod metrics;
@@ -23,6 +26,7 @@ mod refresh;
 mod retry;
 mod route;
 mod session;
+mod topics;
 
 pub mod io;
 

@@ -32,6 +32,12 @@ pub struct Options {
     pub client_output_soft: usize,
     /// Bytes of unread replies above which a client is closed.
     pub client_output_hard: usize,
+    /// Bytes of messages that a subscriber may leave unread.
+    pub subscriber_output: usize,
+    /// Bytes of messages that a subscriber may leave unread for long.
+    pub subscriber_output_soft: usize,
+    /// How long that is.
+    pub subscriber_output_time: Duration,
     /// Bytes of waiting requests above which a client is not read from.
     pub client_input_bytes: usize,
     /// Bytes that the parts of one gathered reply may have together.
@@ -80,6 +86,9 @@ impl Default for Options {
             client_inflight_max: 1024,
             client_output_soft: 16 * MB,
             client_output_hard: 256 * MB,
+            subscriber_output: 32 * MB,
+            subscriber_output_soft: 8 * MB,
+            subscriber_output_time: Duration::from_secs(60),
             client_input_bytes: 64 * MB,
             gather_bytes: 512 * MB,
             large_bytes: MB,

@@ -5,6 +5,7 @@
 //! it allocates nothing.
 
 use super::buffer::{BufferPool, Output};
+use super::core::Subscribing;
 use super::gather::Gather;
 use super::link::LinkId;
 use crate::cluster::{Endpoint, Slot};
@@ -54,6 +55,8 @@ pub(super) enum State {
     Waiting,
     /// Its parts are under way.
     Gathering,
+    /// It begins or ends subscriptions, and waits for nodes or for those before it.
+    Subscribing,
     /// Its reply is in the arena.
     Held {
         /// First byte.
@@ -76,6 +79,8 @@ pub(super) struct Work {
     pub reply: Vec<u8>,
     /// Its parts.
     pub gather: Option<Gather>,
+    /// The subscriptions that it begins or ends.
+    pub subscribing: Option<Box<Subscribing>>,
 }
 
 /// The tries of a request, or of a part of one, that has not run.
@@ -232,7 +237,7 @@ impl Pipeline {
                         output.append_owned(reply, pool);
                     }
                 }
-                State::InFlight | State::Waiting | State::Gathering => break,
+                State::InFlight | State::Waiting | State::Gathering | State::Subscribing => break,
             }
             released = Some(entry.frame_at + u64::from(entry.frame_len));
             self.entries.pop_front();

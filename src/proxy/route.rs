@@ -48,7 +48,7 @@ pub(super) enum Refusal {
 pub(super) fn refusal(spec: &Spec) -> Refusal {
     let name = spec.name.replace('|', " ").to_ascii_uppercase();
     match spec.class {
-        Class::Pinned | Class::Subscription => Refusal::NotYet(name),
+        Class::Pinned => Refusal::NotYet(name),
         _ => Refusal::NotAvailable(name),
     }
 }

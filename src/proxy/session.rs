@@ -1,6 +1,7 @@
 //! One client's connection: what it has sent, what it is owed, and who it is.
 
 use super::buffer::Output;
+use super::core::Listening;
 use super::input::Input;
 use super::metrics::ClientEnd;
 use super::options::Options;
@@ -27,6 +28,8 @@ pub(super) struct Session {
     pub output: Output,
     /// Who it is.
     pub client: Client,
+    /// What it listens to; absent in nearly all.
+    pub listening: Option<Box<Listening>>,
     /// Requests of it that a node has said were not run.
     pub unsettled: usize,
     /// Whether nothing more is dispatched until everything under way is answered.
@@ -69,6 +72,10 @@ pub(super) struct Client {
     pub protocol: Protocol,
     /// Whether it may do anything but authenticate.
     pub authenticated: bool,
+    /// Whether some requests are not to be looked at as usual: see `Core::gate`.
+    pub gated: bool,
+    /// Whether it listens to anything.
+    pub listens: bool,
     /// Whether it wants replies.
     pub replies: Replies,
     /// What it calls itself; absent in nearly all.
@@ -160,11 +167,14 @@ impl Session {
                 local,
                 protocol: Protocol::Resp2,
                 authenticated: !needs_auth,
+                gated: needs_auth,
+                listens: false,
                 replies: Replies::On,
                 names: None,
                 connected: now,
                 active: now,
             },
+            listening: None,
             unsettled: 0,
             wait_for_all: false,
             generation: 0,

@@ -58,6 +58,7 @@ impl Core {
     pub fn tick(&mut self, now: Instant) {
         self.backends.sync();
         self.look_at_links(now);
+        self.look_at_subscriptions(now);
         self.look_at_clients(now);
         self.due(now);
     }
@@ -83,6 +84,9 @@ impl Core {
                 if now.saturating_duration_since(link.opened) > self.options.connect_timeout {
                     over.push((id, Loss::Broken, LinkEnd::Connect, "it does not answer"));
                 }
+                continue;
+            }
+            if link.subscriber {
                 continue;
             }
             if link.in_flight() == 0 {
@@ -121,10 +125,7 @@ impl Core {
                 if !std::mem::replace(&mut link.suspect, true) {
                     tracing::warn!(node = %link.endpoint, "a node does not answer");
                 }
-                if now.saturating_duration_since(self.last_suspicion) >= SUSPICION {
-                    self.last_suspicion = now;
-                    self.shared.map.want_refresh();
-                }
+                self.suspect(now);
             }
         }
         for (id, loss, end, why) in over {
@@ -137,7 +138,15 @@ impl Core {
         }
     }
 
-    fn now_serves_nothing(&mut self, id: LinkId) -> bool {
+    /// A node is silent: the others may know more.
+    pub(super) fn suspect(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.last_suspicion) >= SUSPICION {
+            self.last_suspicion = now;
+            self.shared.map.want_refresh();
+        }
+    }
+
+    pub(super) fn now_serves_nothing(&mut self, id: LinkId) -> bool {
         let Some(link) = self.backends.link(id) else { return false };
         let endpoint = link.endpoint.clone();
         let topology = self.backends.topology();
@@ -158,6 +167,7 @@ impl Core {
                 waiting.0 += session.unsettled as u64;
                 waiting.1 += session.input.len();
             }
+            session.watch_unread(&self.options, now);
             let idle = now.saturating_duration_since(session.client.active);
             let nothing_owed = session.pipeline.is_empty() && session.output.is_empty();
             if nothing_owed && idle > SHRINK_AFTER {
@@ -175,6 +185,7 @@ impl Core {
             } else if !self.options.idle_timeout.is_zero()
                 && idle > self.options.idle_timeout
                 && nothing_owed
+                && session.listening.is_none()
             {
                 Some(ClientEnd::Idle)
             } else if let Some((since, at)) = session.coming_in

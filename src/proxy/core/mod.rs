@@ -9,18 +9,23 @@
 //!                                  └── retry() ◀── later(): wait, re-route
 //! ```
 
+mod feeds;
 mod housekeeping;
 mod replies;
 mod requests;
 mod retries;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 
 pub use housekeeping::TICK;
+use requests::Dispatched;
+pub(super) use subscriptions::{Listening, Subscribing};
 
 use super::backends::Backends;
 use super::buffer::BufferPool;
 use super::link::LinkId;
+use super::listeners::Listeners;
 use super::map::ClusterMap;
 use super::metrics::{ClientEnd, LinkEnd, WorkerMetrics};
 use super::options::Options;
@@ -57,6 +62,8 @@ pub struct Shared {
     pub client_ids: AtomicU64,
     /// Bytes held for clients whose requests wait for a node that would run them.
     pub ride_out_bytes: AtomicUsize,
+    /// Who listens to what.
+    pub listeners: Listeners,
 }
 
 /// One worker's machine.
@@ -66,9 +73,12 @@ pub struct Core {
     shared: Arc<Shared>,
     metrics: Arc<WorkerMetrics>,
     all_metrics: Arc<Vec<Arc<WorkerMetrics>>>,
+    /// Its number among all workers.
+    worker: usize,
     started: Instant,
     sessions: Slab<Session>,
     backends: Backends,
+    subscriptions: feeds::Subscriptions,
     buffers: BufferPool,
     incarnations: u32,
     /// Sessions with something to write, or to close.
@@ -120,9 +130,11 @@ impl Core {
             shared,
             metrics,
             all_metrics,
+            worker,
             started: now,
             sessions: Slab::new(),
             backends,
+            subscriptions: feeds::Subscriptions::default(),
             buffers: BufferPool::default(),
             incarnations: 0,
             writable: Vec::new(),
@@ -222,6 +234,7 @@ impl Core {
 
     /// A client's connection is gone.
     pub fn forget(&mut self, id: SessionId) {
+        self.forget_subscriptions(id);
         let session = self.sessions.remove(id.index());
         let end = session.dead.or(session.closing).unwrap_or(ClientEnd::Client);
         self.metrics.clients.sub(1);
@@ -302,7 +315,11 @@ impl Core {
     #[inline]
     pub fn link_received(&mut self, id: LinkId, now: Instant) {
         self.backends.sync();
-        self.answers(id, now);
+        if self.link(id).subscriber {
+            self.subscriber_frames(id, now);
+        } else {
+            self.answers(id, now);
+        }
         self.go_on(now);
     }
 
@@ -336,6 +353,9 @@ impl Core {
 
     /// Lets every session go on that something has happened to.
     fn go_on(&mut self, now: Instant) {
+        if !self.subscriptions.topics.is_empty() {
+            self.keep_subscriptions(now);
+        }
         while let Some(id) = self.ready.pop() {
             let Some(session) = self.sessions.get_mut(id.index()) else { continue };
             if std::mem::replace(&mut session.listed_to_advance, false) {

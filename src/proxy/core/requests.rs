@@ -15,7 +15,7 @@ use crate::resp::{Encoder, Request};
 use std::time::Instant;
 
 /// What became of a request that was decoded.
-enum Dispatched {
+pub(super) enum Dispatched {
     /// It is on its way, or answered.
     Yes,
     /// It may not go before everything under way is answered.
@@ -112,9 +112,8 @@ impl Core {
                 return Dispatched::Yes;
             }
         };
-        if !client.authenticated && !spec.flags.contains(crate::command::Flags::NO_AUTH) {
-            self.refuse(id, Some(spec), local::NOAUTH.as_bytes(), now);
-            return Dispatched::Yes;
+        if client.gated {
+            return self.dispatch_gated(id, spec, now);
         }
         // The one-slot path: nothing is allocated and nothing locked from here to the link.
         let route = match spec.class {
@@ -199,6 +198,18 @@ impl Core {
         Dispatched::Yes
     }
 
+    /// A request of a client that may not do everything now.
+    #[cold]
+    fn dispatch_gated(&mut self, id: SessionId, spec: &'static Spec, now: Instant) -> Dispatched {
+        if let Some(dispatched) = self.gate(id, spec, now) {
+            return dispatched;
+        }
+        self.sessions[id.index()].client.gated = false;
+        let dispatched = self.dispatch(id, now);
+        self.sessions[id.index()].regate();
+        dispatched
+    }
+
     /// Every class but the one-slot path.
     fn dispatch_other(&mut self, id: SessionId, spec: &'static Spec, now: Instant) -> Dispatched {
         let session = &mut self.sessions[id.index()];
@@ -223,7 +234,8 @@ impl Core {
                 route::scan(&request, topology, losses, self.options.gather_bytes)
             }
             Class::Local => return self.answer_locally(id, spec, now),
-            Class::Pinned | Class::Subscription | Class::Refused => Err(route::refusal(spec)),
+            Class::Subscription => return self.subscribe(id, spec, now),
+            Class::Pinned | Class::Refused => Err(route::refusal(spec)),
             Class::OneSlot | Class::AllOrNothing => unreachable!("routed before"),
         };
         match gather {
@@ -238,7 +250,7 @@ impl Core {
     }
 
     /// Sends a request's parts.
-    fn send_parts(
+    pub(super) fn send_parts(
         &mut self,
         id: SessionId,
         spec: &'static Spec,
@@ -351,6 +363,12 @@ impl Core {
                 Dispatched::Yes
             }
         };
+        if local::changes_session(spec) {
+            if spec.name == "reset" {
+                self.forget_subscriptions(id);
+            }
+            self.sessions[id.index()].regate();
+        }
         let unanswered = silent_before && self.sessions[id.index()].client.take_unanswered();
         self.answer_now(id, Some(spec), &reply, unanswered || reply.is_empty(), outcome, now);
         self.scratch.reply = reply;
@@ -358,7 +376,13 @@ impl Core {
     }
 
     /// Answers a request with an error of the proxy.
-    fn refuse(&mut self, id: SessionId, spec: Option<&'static Spec>, line: &[u8], now: Instant) {
+    pub(super) fn refuse(
+        &mut self,
+        id: SessionId,
+        spec: Option<&'static Spec>,
+        line: &[u8],
+        now: Instant,
+    ) {
         let mut reply = std::mem::take(&mut self.scratch.reply);
         reply.clear();
         let client = &mut self.sessions[id.index()].client;
@@ -458,7 +482,8 @@ impl Session {
                             && (one_at_a_time || part.link != link)
                     })
                 }),
-                (State::Gathering, None) | (State::Held { .. } | State::HeldApart, _) => false,
+                (State::Gathering, None)
+                | (State::Held { .. } | State::HeldApart | State::Subscribing, _) => false,
             };
             if overtakes {
                 return false;

@@ -314,11 +314,17 @@ impl Core {
     pub(super) fn lose(&mut self, id: LinkId, loss: Loss, end: LinkEnd, why: &str, now: Instant) {
         let Some(link) = self.backends.link(id) else { return };
         let endpoint = link.endpoint.clone();
+        let subscriber = link.subscriber;
         let expected = link.close();
         self.backends.detach(id, end, why, now);
         if end != LinkEnd::Retired {
-            self.shared.map.count_loss(&endpoint);
+            if !subscriber {
+                self.shared.map.count_loss(&endpoint);
+            }
             self.shared.map.want_refresh();
+        }
+        if subscriber {
+            self.subscriber_lost(id);
         }
         for (expect, progress) in expected {
             let session_id = SessionId(expect.session);

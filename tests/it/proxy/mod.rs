@@ -8,6 +8,7 @@ mod failover;
 mod limits;
 mod pauses;
 mod reshard;
+mod subscriptions;
 
 use crate::support::{Client, Cluster, Keyway, Server, wait_for};
 use keyway::resp::Reply;
