@@ -30,15 +30,47 @@ pub(super) struct Ctx<'a> {
     pub(super) server: &'a mut Server,
     /// The host's stopwatch when the last call ended: where the next one begins.
     pub(super) clock: Duration,
+    /// EXEC runs its queue: no command may block.
+    pub(super) in_transaction: bool,
+    /// A command that blocked its client runs again.
+    pub(super) runs_again: bool,
+    /// And blocks again.
+    pub(super) blocks_again: bool,
+    /// The key that has come, if that is why it runs again.
+    pub(super) ready: Option<&'a [u8]>,
 }
 
 impl<'a> Ctx<'a> {
+    /// A turn of a client, in which nothing has run so far.
+    pub(super) fn new(
+        now: Now,
+        out: Encoder<'a>,
+        session: &'a mut Session,
+        keyspace: &'a mut Keyspace,
+        server: &'a mut Server,
+    ) -> Self {
+        let clock = server.host.elapsed();
+        Self {
+            now,
+            out,
+            session,
+            keyspace,
+            server,
+            clock,
+            in_transaction: false,
+            runs_again: false,
+            blocks_again: false,
+            ready: None,
+        }
+    }
+
     /// Tells everyone whom it concerns that the value or the expiry of `key` in this client's
     /// database has changed, or that the key has gone. Called once per change, after it.
     #[inline]
     pub(super) fn modified(&mut self, key: &[u8]) {
         self.server.stats.dirty += 1;
         self.server.watched.touch(self.session.db, key);
+        self.server.waiters.touch(self.session.db, key);
     }
 
     /// Whether a key is there and not past its expiry. Does not count as a use of it.
@@ -88,10 +120,12 @@ impl<'a> Ctx<'a> {
         self.clock = self.server.host.elapsed();
         let took = self.clock.saturating_sub(started);
 
-        self.server.stats.commands += 1;
+        // A command that blocked was counted when it came.
+        let again = u64::from(self.runs_again);
+        self.server.stats.commands += 1 - again;
         let tracking = self.server.settings.latency_tracking;
         let calls = &mut self.server.calls[spec.id()];
-        calls.calls += 1;
+        calls.calls += 1 - again;
         let nanos = took.as_nanos() as u64;
         calls.nanos += nanos;
         if tracking {

@@ -40,6 +40,7 @@ impl Core {
 
     /// Slots went to another node: their keys are not this node's any more.
     pub fn drop_slots(&mut self, slots: &SlotSet) {
+        self.server.slots_changed = true;
         let dropped: usize = slots.iter().map(|slot| self.keyspace.drop_slot(slot)).sum();
         if dropped > 0 {
             tracing::warn!(%slots, keys = dropped, "dropped the keys of slots that were lost");
@@ -63,6 +64,7 @@ impl Server {
         change: Change,
     ) -> Result<Applied, CommandError> {
         let applied = self.member()?.apply(now, change);
+        self.slots_changed = true;
         self.outputs.push_back(Output::Bus);
         applied.map_err(CommandError::err)
     }
@@ -100,6 +102,10 @@ impl Ctx<'_> {
         let access = Access {
             writes: spec.flags.contains(Flags::WRITE),
             asking: self.session.asking || spec.flags.contains(Flags::ASKING),
+            channels: spec
+                .flags
+                .contains(Flags::PUBSUB)
+                .then_some(server.settings.channels_when_down),
         };
         let mut db = self.keyspace.db(0, self.now.unix_ms);
         let keys = keys.map(|key| request.arg(key.index));
@@ -124,6 +130,7 @@ impl Ctx<'_> {
         let access = Access {
             writes: transaction.flags().contains(Flags::WRITE),
             asking: self.session.asking,
+            channels: None,
         };
         let mut db = self.keyspace.db(0, self.now.unix_ms);
         let checked = ownership::check(member, access, all.into_iter(), |key| db.contains(key));

@@ -71,6 +71,11 @@ pub enum Progress {
     OutputFull,
     /// CLIENT PAUSE: it goes on when woken.
     Paused,
+    /// A command of it waits for something: it goes on when woken, or at this time.
+    Blocked {
+        /// When the wait is over at the latest; it has no end if there is none.
+        until: Option<Instant>,
+    },
     /// The connection ends when its replies are written.
     CloseAfterReplies,
     /// The connection ends at once.
@@ -151,7 +156,9 @@ impl Core {
 
     /// A client has gone.
     pub fn disconnect(&mut self, id: ClientId) {
-        if let Some(session) = self.server.clients.remove(id) {
+        if let Some(mut session) = self.server.clients.remove(id) {
+            self.server.unblock(&mut session);
+            self.server.pubsub.leave(&mut session);
             for watch in session.watches {
                 self.server.watched.unwatch(watch);
             }
@@ -173,16 +180,11 @@ impl Core {
         };
         self.turn = now.instant;
         session.last_heard = now.instant;
-        let protocol = session.protocol;
-        let clock = self.server.host.elapsed();
-        let mut ctx = Ctx {
-            now,
-            out: Encoder::new(output, protocol),
-            session: &mut session,
-            keyspace: &mut self.keyspace,
-            server: &mut self.server,
-            clock,
-        };
+        if !session.inbox.is_empty() {
+            output.append(&mut std::mem::take(&mut session.inbox));
+        }
+        let out = Encoder::new(output, session.protocol);
+        let mut ctx = Ctx::new(now, out, &mut session, &mut self.keyspace, &mut self.server);
         let (used, progress) = ctx.run_all(decoder, input);
         let partial = used < input.len() && matches!(progress, Progress::NeedsInput { .. });
         session.note_request(now, partial, used > 0);
@@ -208,7 +210,7 @@ impl Core {
         if bytes > 0 {
             session.last_heard = self.turn;
         }
-        let limit = self.server.settings.output_limit;
+        let limit = self.server.settings.output_limits.of(session);
         if limit.soft == 0 || waiting < limit.soft {
             session.over_limit_since = None;
         } else {
@@ -268,7 +270,12 @@ impl Core {
             server.rates.input.sample(stats.input_bytes, elapsed);
             server.rates.output.sample(stats.output_bytes, elapsed);
         }
+        self.serve_ready(now);
+        if std::mem::take(&mut self.server.slots_changed) {
+            self.leave_slots(now);
+        }
         if now.instant.saturating_duration_since(self.swept) >= SWEEP_EVERY {
+            self.leave_slots(now);
             self.swept = now.instant;
             let used = self.server.host.allocated_bytes();
             self.server.note_memory(used);
@@ -360,6 +367,12 @@ impl Ctx<'_> {
                 Close::AfterReplies => return (used, Progress::CloseAfterReplies),
                 Close::Now => return (used, Progress::CloseNow),
             }
+            if let Some(blocked) = &self.session.blocked {
+                match blocked.until {
+                    Some(until) if until <= self.now.instant => self.time_out(),
+                    until => return (used, Progress::Blocked { until }),
+                }
+            }
             let authenticated = self.session.authenticated;
             if self.out.len() >= OUTPUT_BYTES_MAX {
                 return (used, Progress::OutputFull);
@@ -382,6 +395,9 @@ impl Ctx<'_> {
                         return (used, Progress::Paused);
                     }
                     used += length;
+                    if self.server.waiters.has_ready() {
+                        self.serve_ready();
+                    }
                 }
                 Err(error) => {
                     tracing::debug!(peer = %self.session.addresses.peer, %error, "protocol error");

@@ -40,8 +40,14 @@ impl Ctx<'_> {
                 self.session.asking = false;
             }
         }
-        if self.session.replies != Replies::On {
-            self.withhold_reply(reply_start);
+        if self.session.replies != Replies::On && self.session.blocked.is_none() {
+            // What confirms a subscription is a message, not a reply.
+            let confirms = spec.is_some_and(|spec| spec.name.ends_with("subscribe"));
+            self.withhold_reply(if confirms { self.out.len() } else { reply_start });
+        }
+        // What the command sent to its own client comes behind its reply, as in Redis 7.2.
+        if !self.session.inbox.is_empty() {
+            self.out.buffer().append(&mut self.session.inbox);
         }
         Ran::Yes
     }
@@ -69,7 +75,7 @@ impl Ctx<'_> {
 
     /// CLIENT REPLY OFF and SKIP.
     #[cold]
-    fn withhold_reply(&mut self, reply_start: usize) {
+    pub(super) fn withhold_reply(&mut self, reply_start: usize) {
         self.out.buffer().truncate(reply_start);
         self.session.replies = match self.session.replies {
             Replies::SkipNext => Replies::Skip,
@@ -122,6 +128,13 @@ impl Ctx<'_> {
             if self.server.over_memory {
                 return Err(refuse(CommandError::OutOfMemory));
             }
+        }
+        if self.session.only_listens() && !ALLOWED_TO_LISTENERS.contains(&spec.name) {
+            return Err(refuse(CommandError::err(format_args!(
+                "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET \
+                 are allowed in this context",
+                spec.name
+            ))));
         }
         if self.server.pause.is_some() && self.is_paused(spec) {
             return Ok(Checked::Paused);
@@ -206,6 +219,20 @@ const ATTACK_LOG_EVERY: std::time::Duration = std::time::Duration::from_secs(60)
 
 /// What is not queued between MULTI and EXEC.
 const ENDS_OR_CONTROLS_MULTI: [&str; 6] = ["exec", "discard", "multi", "watch", "quit", "reset"];
+
+/// What a client that listens to channels may run in RESP2, where a reply could not be told from a
+/// message.
+const ALLOWED_TO_LISTENERS: [&str; 9] = [
+    "ping",
+    "psubscribe",
+    "punsubscribe",
+    "quit",
+    "reset",
+    "ssubscribe",
+    "subscribe",
+    "sunsubscribe",
+    "unsubscribe",
+];
 
 enum Checked {
     /// Nothing stands in its way.

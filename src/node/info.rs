@@ -137,11 +137,16 @@ fn clients(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
     f.put("maxclients", server.settings.clients_max);
     f.put("client_recent_max_input_buffer", largest(|s| s.input_bytes).unwrap_or(0));
     f.put("client_recent_max_output_buffer", largest(|s| s.output_bytes).unwrap_or(0));
-    f.zeros(&["blocked_clients", "tracking_clients", "pubsub_clients"]);
+    let paused = others().filter(|session| session.paused).count();
+    f.put("blocked_clients", server.waiters.len() + paused);
+    f.put("tracking_clients", 0);
+    f.put("pubsub_clients", server.pubsub.counts().3);
     f.put("watching_clients", watching);
-    f.put("clients_in_timeout_table", 0);
+    f.put("clients_in_timeout_table", server.waiters.limited());
     f.put("total_watched_keys", server.watched.len());
-    f.zeros(&["total_blocking_keys", "total_blocking_keys_on_nokey"]);
+    let (keys, gone_too) = server.waiters.keys();
+    f.put("total_blocking_keys", keys);
+    f.put("total_blocking_keys_on_nokey", gone_too);
     let pause = server.pause.filter(|pause| pause.until > ctx.now.instant);
     f.put("paused_reason", if pause.is_some() { "client_pause" } else { "none" });
     f.put(
@@ -269,10 +274,11 @@ fn stats(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
     f.zeros(&["evicted_clients", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     f.put("keyspace_hits", keyspace.hits);
     f.put("keyspace_misses", keyspace.misses);
+    let (channels, patterns, shard_channels, _) = ctx.server.pubsub.counts();
+    f.put("pubsub_channels", channels);
+    f.put("pubsub_patterns", patterns);
+    f.put("pubsubshard_channels", shard_channels);
     f.zeros(&[
-        "pubsub_channels",
-        "pubsub_patterns",
-        "pubsubshard_channels",
         "latest_fork_usec",
         "total_forks",
         "migrate_cached_sockets",

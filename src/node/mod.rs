@@ -3,6 +3,7 @@
 //! A shell feeds [`Core`] the bytes of its clients and the time, and carries out its [`Output`]s.
 
 mod args;
+mod blocking;
 mod call;
 mod clients;
 mod cluster;
@@ -21,7 +22,9 @@ mod output;
 mod overdue;
 mod ownership;
 mod propagate;
+mod pubsub;
 mod rewrite;
+mod serve;
 mod server;
 mod session;
 mod settings;

@@ -59,13 +59,13 @@ impl Session {
         if self.request_since.is_some_and(|since| past(since, REQUEST_TIME_MAX + upload)) {
             return Some(Overdue::Request);
         }
-        let soft_for = settings.output_limit.soft_for;
+        let soft_for = settings.output_limits.of(self).soft_for;
         if self.over_limit_since.is_some_and(|since| past(since, soft_for)) {
             return Some(Overdue::Output);
         }
-        // Whom CLIENT PAUSE holds back is not silent by choice.
-        let silent =
-            !self.paused && settings.idle_max.is_some_and(|max| past(self.last_heard, max));
+        // Who waits for the node is not silent by choice.
+        let waits = self.paused || self.blocked.is_some() || self.subscriptions.is_some();
+        let silent = !waits && settings.idle_max.is_some_and(|max| past(self.last_heard, max));
         silent.then_some(Overdue::Silence)
     }
 }

@@ -21,6 +21,9 @@ pub(super) struct Access {
     pub(super) writes: bool,
     /// ASKING came before it, or it is RESTORE-ASKING.
     pub(super) asking: bool,
+    /// Its keys are shard channels, which belong to a slot but do not move with its keys; and
+    /// whether those are served while the cluster is down.
+    pub(super) channels: Option<bool>,
 }
 
 /// Finds out whether this node serves a command with these keys. `exists` is asked only while
@@ -60,15 +63,18 @@ fn check_uncommon<'k>(
     let view = member.view();
     let Some(owner) = view.owner(slot) else { return Err(CommandError::SlotNotServed) };
     if !view.state_ok {
-        match (member.options().allow_reads_when_down, access.writes) {
-            (false, _) => return Err(CommandError::ClusterDown),
-            (true, true) => return Err(CommandError::ClusterDownForWrites),
-            (true, false) => {}
+        match (access.channels, member.options().allow_reads_when_down, access.writes) {
+            (Some(false), ..) | (None, false, _) => return Err(CommandError::ClusterDown),
+            (None, true, true) => return Err(CommandError::ClusterDownForWrites),
+            (Some(true), ..) | (None, true, false) => {}
         }
     }
     let several = keys.clone().nth(1).is_some();
     if owner == NodeKey::MYSELF {
         let Some(target) = view.migrating_to(slot) else { return Ok(()) };
+        if access.channels.is_some() {
+            return Ok(());
+        }
         let missing = keys.clone().filter(|key| !exists(key)).count();
         if missing == 0 {
             return Ok(());
@@ -159,7 +165,7 @@ mod tests {
         let arriving_slot = Slot::of(arriving.as_bytes());
         member.apply(now, Change::Migrating(leaving, other())).expect("ours");
         member.apply(now, Change::Importing(arriving_slot, other())).expect("theirs");
-        let (none, asking) = (Access::default(), Access { asking: true, writes: false });
+        let (none, asking) = (Access::default(), Access { asking: true, ..Access::default() });
         let (a, b) = ("{leaving}a", "{leaving}b");
         let ask_other = format!("ASK {leaving} 127.0.0.1:7001");
         let try_again = "TRYAGAIN Multiple keys request during rehashing of slot";
@@ -184,7 +190,7 @@ mod tests {
         let ours = key_of(100..16_384, 1);
         let slot: SlotSet = [Slot::of(free.as_bytes())].into_iter().collect();
         member.apply(now, Change::DelSlots(slot)).expect("ours");
-        let (read, write) = (Access::default(), Access { writes: true, asking: false });
+        let (read, write) = (Access::default(), Access { writes: true, ..Access::default() });
         let not_served = "CLUSTERDOWN Hash slot not served";
         assert_eq!(ask(&member, read, &[&free], &[]), not_served);
         assert_eq!(ask(&member, read, &[&free, &ours], &[]), not_served, "as 7.0.15 answers");

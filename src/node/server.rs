@@ -1,5 +1,6 @@
 //! What the whole node shares beside its data: settings, figures, watched keys, other sessions.
 
+use super::blocking::Waiters;
 use super::call::Handler;
 use super::clients::Clients;
 use super::directives::{Directives, Refusal};
@@ -7,6 +8,7 @@ use super::host::Host;
 use super::latency_events::LatencyEvents;
 use super::output::Output;
 use super::propagate::Propagation;
+use super::pubsub::PubSub;
 use super::settings::Settings;
 use super::slowlog::SlowLog;
 use super::stats::{CallStats, Rates, Stats};
@@ -51,6 +53,10 @@ pub(super) struct Server {
     pub(super) latency_events: LatencyEvents,
     /// The keys that anyone watches.
     pub(super) watched: WatchTable,
+    /// Who listens to what.
+    pub(super) pubsub: PubSub,
+    /// The keys that blocked clients wait for.
+    pub(super) waiters: Waiters,
     /// All clients but the one whose command is running.
     pub(super) clients: Clients,
     /// CLIENT PAUSE.
@@ -69,6 +75,8 @@ pub(super) struct Server {
     pub(super) cluster: Option<Member>,
     /// What goes on to replicas and into the append-only file.
     pub(super) propagation: Propagation,
+    /// Slots may have got another owner since the last tick.
+    pub(super) slots_changed: bool,
     /// What the shell has to do.
     pub(super) outputs: VecDeque<Output>,
 }
@@ -110,6 +118,8 @@ impl Server {
             slowlog: SlowLog::default(),
             latency_events: LatencyEvents::default(),
             watched: WatchTable::default(),
+            pubsub: PubSub::default(),
+            waiters: Waiters::default(),
             clients: Clients::default(),
             pause: None,
             active_expire: true,
@@ -119,6 +129,7 @@ impl Server {
             attack_logged: None,
             cluster: None,
             propagation: Propagation::default(),
+            slots_changed: false,
             outputs: VecDeque::new(),
         }
     }

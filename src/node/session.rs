@@ -1,5 +1,7 @@
 //! One client of the node: who it is, what it said of itself, and what it is in the middle of.
 
+use super::blocking::Blocked;
+use super::pubsub::Subscriptions;
 use super::transaction::Transaction;
 use super::watch::Watch;
 use crate::clock::Now;
@@ -58,6 +60,13 @@ pub(super) struct Session {
     pub(super) watches: Vec<Watch>,
     /// Whether its connection is to be closed, and when.
     pub(super) close: Close,
+    /// What it waits for, if a command of it blocks.
+    pub(super) blocked: Option<Box<Blocked>>,
+    /// Replies and messages that came about while none of its requests was run: they go to its
+    /// shell in the next turn.
+    pub(super) inbox: Vec<u8>,
+    /// What it listens to, if it does.
+    pub(super) subscriptions: Option<Box<Subscriptions>>,
     /// Whether it waits for the end of CLIENT PAUSE.
     pub(super) paused: bool,
     /// Bytes of its requests that wait to be run, as the shell last said.
@@ -128,6 +137,9 @@ impl Session {
             transaction: None,
             watches: Vec::new(),
             close: Close::No,
+            blocked: None,
+            inbox: Vec::new(),
+            subscriptions: None,
             paused: false,
             input_bytes: 0,
             output_bytes: 0,
@@ -137,6 +149,11 @@ impl Session {
     /// Asks for the connection to be closed; a sooner end wins.
     pub(super) fn close(&mut self, when: Close) {
         self.close = self.close.max(when);
+    }
+
+    /// Bytes that wait to be taken by the client.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.output_bytes + self.inbox.len()
     }
 
     /// Whether the client is on this machine.
@@ -151,11 +168,13 @@ impl Session {
             Some(transaction) => (transaction.len() as i64, transaction.bytes()),
             None => (-1, 0),
         };
+        let (channels, patterns, shard) =
+            self.subscriptions.as_ref().map_or((0, 0, 0), |own| own.counts());
         let total =
-            std::mem::size_of::<Self>() + self.input_bytes + self.output_bytes + multi_bytes;
+            std::mem::size_of::<Self>() + self.input_bytes + self.waiting_bytes() + multi_bytes;
         format!(
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 \
-             ssub=0 multi={multi} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={multi_bytes} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={channels} psub={patterns} \
+             ssub={shard} multi={multi} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={multi_bytes} \
              rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={total} events={} cmd={} user=default \
              redir=-1 resp={} lib-name={} lib-ver={}",
             self.id,
@@ -169,9 +188,9 @@ impl Session {
             self.db,
             self.watches.len(),
             self.input_bytes,
-            usize::from(self.output_bytes > 0),
-            self.output_bytes,
-            if self.output_bytes > 0 { "rw" } else { "r" },
+            usize::from(self.waiting_bytes() > 0),
+            self.waiting_bytes(),
+            if self.waiting_bytes() > 0 { "rw" } else { "r" },
             self.last_command.map_or("NULL", |spec| spec.name),
             self.protocol.number(),
             self.lib_name,
@@ -187,7 +206,9 @@ impl Session {
                 flags.push(letter);
             }
         };
+        put(self.subscriptions.is_some(), 'P');
         put(self.transaction.is_some(), 'x');
+        put(self.blocked.is_some() || self.paused, 'b');
         put(self.close == Close::AfterReplies, 'c');
         put(self.close == Close::Now, 'A');
         put(self.readonly, 'r');

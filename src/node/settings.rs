@@ -2,6 +2,7 @@
 //! change of them, and looked at on hot paths without a search.
 
 use super::directives::Directives;
+use super::session::Session;
 use crate::secret::Secret;
 use crate::store::{ListLimit, SetLimits, TypeLimits, UsagePolicy};
 use std::time::Duration;
@@ -33,8 +34,10 @@ pub(super) struct Settings {
     pub(super) bulk_bytes_max: usize,
     /// Bytes of one request and of what waits behind it.
     pub(super) query_bytes_max: usize,
-    /// How much output may wait for a client that is neither a replica nor a subscriber.
-    pub(super) output_limit: OutputLimit,
+    /// How much output may wait for a client.
+    pub(super) output_limits: OutputLimits,
+    /// Whether shard channels are served while the cluster is down.
+    pub(super) channels_when_down: bool,
     /// What keys remember of their use.
     pub(super) usage: UsagePolicy,
     /// Bytes of data that the node may hold; no limit if zero.
@@ -82,15 +85,42 @@ pub(super) struct OutputLimit {
     pub(super) soft_for: Duration,
 }
 
-impl OutputLimit {
-    /// The limit of normal clients, the first class.
-    fn normal(text: &str) -> Self {
-        let mut numbers =
-            text.split(' ').skip(1).map(|word| word.parse().expect("the directive holds numbers"));
-        let mut next = || numbers.next().expect("each class has three numbers");
-        let (hard, soft, seconds): (u64, u64, u64) = (next(), next(), next());
-        let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
-        Self { hard: size(hard), soft: size(soft), soft_for: Duration::from_secs(seconds) }
+/// `client-output-buffer-limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OutputLimits {
+    /// For a client that is neither a replica nor a subscriber.
+    pub(super) normal: OutputLimit,
+    /// For a replica.
+    #[allow(dead_code, reason = "replicas are served by the replication machine")]
+    pub(super) replica: OutputLimit,
+    /// For a client that listens to channels.
+    pub(super) subscriber: OutputLimit,
+}
+
+impl OutputLimits {
+    /// The classes stand in one order, each with its name and three numbers.
+    fn parse(text: &str) -> Self {
+        let mut words = text.split(' ');
+        let mut class = || {
+            words.next().expect("three classes");
+            let mut number = || {
+                let word = words.next().expect("each class has three numbers");
+                word.parse::<u64>().expect("the directive holds numbers")
+            };
+            let (hard, soft, seconds) = (number(), number(), number());
+            let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+            OutputLimit {
+                hard: size(hard),
+                soft: size(soft),
+                soft_for: Duration::from_secs(seconds),
+            }
+        };
+        Self { normal: class(), replica: class(), subscriber: class() }
+    }
+
+    /// What holds for a client.
+    pub(super) fn of(&self, session: &Session) -> OutputLimit {
+        if session.subscriptions.is_some() { self.subscriber } else { self.normal }
     }
 }
 
@@ -214,7 +244,8 @@ impl Settings {
             lazy_server_del: directives.is("lazyfree-lazy-server-del"),
             bulk_bytes_max: directives.size("proto-max-bulk-len"),
             query_bytes_max: directives.size("client-query-buffer-limit"),
-            output_limit: OutputLimit::normal(directives.text("client-output-buffer-limit")),
+            output_limits: OutputLimits::parse(directives.text("client-output-buffer-limit")),
+            channels_when_down: directives.is("cluster-allow-pubsubshard-when-down"),
             usage: if directives.text("maxmemory-policy").ends_with("lfu") {
                 UsagePolicy::Frequency {
                     log_factor: directives.number("lfu-log-factor") as u32,

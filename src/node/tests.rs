@@ -6,6 +6,8 @@ use crate::resp::RequestDecoder;
 use std::path::Path;
 use std::time::Duration;
 
+mod blocking;
+
 struct StillHost;
 
 impl Host for StillHost {
@@ -407,7 +409,9 @@ fn every_command_survives_every_number_of_arguments() {
                 let request = crate::resp::OwnedRequest::from_args(&words);
                 let mut client = node.client();
                 let (reply, progress) = node.send(&mut client, request.as_request().frame());
-                let silent = progress == Progress::CloseNow || spec.name == "client|reply";
+                let silent = progress == Progress::CloseNow
+                    || matches!(progress, Progress::Blocked { .. })
+                    || spec.name == "client|reply";
                 assert!(silent || !reply.is_empty(), "{words:?} has no reply");
             }
         }

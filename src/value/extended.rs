@@ -58,6 +58,34 @@ impl Extended {
         !self.infinite
     }
 
+    /// Whether it is below zero, or the zero below zero.
+    pub fn is_negative(self) -> bool {
+        self.negative
+    }
+
+    /// The smallest integer that is no less than `factor` times this; `None` if 64 bits do not
+    /// hold it.
+    pub fn times_rounded_up(self, factor: u32) -> Option<i64> {
+        if self.infinite {
+            return None;
+        }
+        // Rounded as the processor rounds a product, or 0.1 times 1000 would be 101.
+        let product = u128::from(self.mantissa) * u128::from(factor);
+        let Self { mantissa, exponent, .. } = Self::round(product, self.exponent, false)?;
+        let magnitude = match u32::try_from(-exponent) {
+            _ if mantissa == 0 => 0,
+            Ok(places) => {
+                let whole = mantissa.checked_shr(places).unwrap_or(0);
+                let cut = places > mantissa.trailing_zeros();
+                whole + u64::from(cut && !self.negative)
+            }
+            // The top bit of a mantissa is set.
+            Err(_) => return None,
+        };
+        let magnitude = i64::try_from(magnitude).ok()?;
+        Some(if self.negative { -magnitude } else { magnitude })
+    }
+
     /// The sum; `None` if it is not a finite number.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         if self.infinite || other.infinite {
@@ -257,6 +285,31 @@ mod tests {
     fn sum(a: &str, b: &str) -> String {
         let parse = |text: &str| Extended::parse(text.as_bytes()).expect(text);
         parse(a).checked_add(parse(b)).map_or("none".into(), |sum| sum.to_string())
+    }
+
+    #[test]
+    fn products_are_rounded_as_redis_reads_timeouts() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("-0", Some(0)),
+            ("0.1", Some(100)),
+            ("0.001", Some(1)),
+            ("0.007", Some(7)),
+            ("1.0001", Some(1001)),
+            ("0.0001", Some(1)),
+            ("-0.0001", Some(0)),
+            ("-0.001", Some(-1)),
+            ("1e-400", Some(1)),
+            ("0x10", Some(16_000)),
+            ("9223372036854775", Some(9_223_372_036_854_775_000)),
+            ("9223372036854776", None),
+            ("-9223372036854776", None),
+            ("1e400", None),
+            ("inf", None),
+        ] {
+            let number = Extended::parse(text.as_bytes()).expect(text);
+            assert_eq!(number.times_rounded_up(1000), expected, "{text}");
+        }
     }
 
     /// What INCRBYFLOAT of Redis 7.0.15 on x86-64 answers.

@@ -6,6 +6,7 @@ use crate::node::args::is;
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::node::output::Output;
+use crate::node::serve::with_client;
 use crate::node::server::Pause;
 use crate::node::session::{Close, Replies, Session};
 use crate::resp::{Request, parse_i64};
@@ -113,6 +114,10 @@ enum Kind {
 }
 
 impl Kind {
+    fn of(session: &Session) -> Self {
+        if session.subscriptions.is_some() { Self::PubSub } else { Self::Normal }
+    }
+
     fn parse(name: &[u8]) -> Result<Self, CommandError> {
         let names = [
             ("normal", Self::Normal),
@@ -144,7 +149,7 @@ impl Filter {
     fn matches(&self, session: &Session, now: crate::clock::Now) -> bool {
         let age = now.instant.saturating_duration_since(session.since);
         self.id.is_none_or(|id| session.id == id)
-            && self.kind.is_none_or(|kind| kind == Kind::Normal)
+            && self.kind.is_none_or(|kind| kind == Kind::of(session))
             && self.peer.as_ref().is_none_or(|peer| session.addresses.peer.to_string() == *peer)
             && self.local.as_ref().is_none_or(|local| session.addresses.local.to_string() == *local)
             && self.age_min.is_none_or(|min| age >= min)
@@ -289,15 +294,30 @@ fn unpause(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// No command of this node blocks, so there is nobody to free.
+/// Ends another client's wait, as if its time were over or by an error.
 fn unblock(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
-    if let Some(reason) = request.get(3)
-        && !is(reason, "TIMEOUT")
-        && !is(reason, "ERROR")
-    {
-        return Err(CommandError::line("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
-    }
-    parse_i64(request.arg(2)).ok_or(CommandError::NotInteger)?;
-    ctx.out.integer(0);
+    const UNBLOCKED: CommandError =
+        CommandError::line("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    let with_error = match request.get(3) {
+        None => false,
+        Some(reason) if is(reason, "TIMEOUT") => false,
+        Some(reason) if is(reason, "ERROR") => true,
+        Some(_) => {
+            return Err(CommandError::line("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+        }
+    };
+    let id = parse_i64(request.arg(2)).ok_or(CommandError::NotInteger)?;
+    let unblocked = u64::try_from(id).ok().and_then(|id| {
+        with_client(ctx.now, ctx.keyspace, ctx.server, id, |other| {
+            let blocked = other.session.blocked.is_some();
+            if with_error {
+                other.unblock_with(&UNBLOCKED);
+            } else {
+                other.time_out();
+            }
+            blocked
+        })
+    });
+    ctx.out.integer(i64::from(unblocked == Some(true)));
     Ok(())
 }

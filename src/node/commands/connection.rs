@@ -20,6 +20,12 @@ pub(super) const HANDLERS: Handlers = &[
 ];
 
 fn ping(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
+    if request.len() <= 2 && ctx.session.only_listens() {
+        ctx.out.array(2);
+        ctx.out.bulk("pong");
+        ctx.out.bulk(request.get(1).unwrap_or_default());
+        return Ok(());
+    }
     match request.len() {
         1 => ctx.out.simple("PONG"),
         2 => ctx.out.bulk(request.arg(1)),
@@ -158,6 +164,7 @@ fn hello(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
 fn reset(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
     ctx.end_transaction();
     ctx.unwatch();
+    ctx.server.pubsub.leave(ctx.session);
     ctx.set_protocol(Protocol::Resp2);
     let session = &mut *ctx.session;
     session.db = 0;

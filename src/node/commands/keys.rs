@@ -167,6 +167,7 @@ fn copy(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     if copied {
         ctx.server.stats.dirty += 1;
         ctx.server.watched.touch(to_db, to);
+        ctx.server.waiters.touch(to_db, to);
     }
     ctx.out.integer(i64::from(copied));
     Ok(())
@@ -185,6 +186,7 @@ fn move_key(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     if moved {
         ctx.modified(key);
         ctx.server.watched.touch(to, key);
+        ctx.server.waiters.touch(to, key);
     }
     ctx.out.integer(i64::from(moved));
     Ok(())
@@ -212,6 +214,8 @@ fn swapdb(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         // A key that is there now and was not before has changed as well.
         touch_existing(ctx, Some(a));
         touch_existing(ctx, Some(b));
+        ctx.server.waiters.touch_all(Some(a));
+        ctx.server.waiters.touch_all(Some(b));
     }
     ctx.server.stats.dirty += 1;
     ctx.out.ok();
@@ -241,6 +245,7 @@ fn flushdb(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let flushed = ctx.keyspace.flush(db);
     ctx.server.stats.dirty += flushed as u64;
     ctx.propagate_always(Audience::All);
+    ctx.server.waiters.touch_all(Some(db));
     ctx.out.ok();
     Ok(())
 }
@@ -253,6 +258,7 @@ fn flushall(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         ctx.server.stats.dirty += flushed as u64;
     }
     ctx.propagate_always(Audience::All);
+    ctx.server.waiters.touch_all(None);
     ctx.out.ok();
     Ok(())
 }

@@ -97,6 +97,22 @@ fn pop(ctx: &mut Ctx<'_>, request: &Request<'_>, command: &'static str, end: End
     Ok(())
 }
 
+/// Pops one element, and answers it behind its key; false, and no answer, if there is none.
+pub(super) fn pop_with_key(ctx: &mut Ctx<'_>, key: &[u8], end: End) -> Result<bool, CommandError> {
+    let (mut db, out) = ctx.data();
+    let Some(mut list) = db.list_mut(key)? else { return Ok(false) };
+    out.array(2);
+    out.bulk(key);
+    list.pop(end, |element| write_item(out, element));
+    list.settle();
+    if list.is_empty() {
+        db.remove(key);
+    }
+    ctx.modified(key);
+    ctx.propagate_as(&[if end == End::Head { b"LPOP" } else { b"RPOP" }, key]);
+    Ok(true)
+}
+
 /// Writes and removes up to `max` elements, in the order in which they leave. Returns how many.
 fn take(list: &mut ListMut<'_>, out: &mut Encoder<'_>, end: End, max: usize) -> usize {
     let len = list.len();
@@ -297,7 +313,7 @@ fn lpos(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     Ok(())
 }
 
-fn end(word: &[u8]) -> Result<End, CommandError> {
+pub(super) fn end(word: &[u8]) -> Result<End, CommandError> {
     if is(word, "left") {
         Ok(End::Head)
     } else if is(word, "right") {
@@ -313,11 +329,23 @@ fn lmove(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
 }
 
 fn move_element(ctx: &mut Ctx<'_>, request: &Request<'_>, from: End, to: End) -> Done {
-    let (source, destination) = (request.arg(1), request.arg(2));
+    if !try_move(ctx, request.arg(1), request.arg(2), from, to)? {
+        ctx.out.null();
+    }
+    Ok(())
+}
+
+/// Moves an element, and answers it; false, and no answer, if there is none.
+pub(super) fn try_move(
+    ctx: &mut Ctx<'_>,
+    source: &[u8],
+    destination: &[u8],
+    from: End,
+    to: End,
+) -> Result<bool, CommandError> {
     let (mut db, out) = ctx.data();
     if db.list_mut(source)?.is_none() {
-        out.null();
-        return Ok(());
+        return Ok(false);
     }
     db.list_mut(destination)?;
     let mut list = db.list_or_new(source)?;
@@ -341,37 +369,60 @@ fn move_element(ctx: &mut Ctx<'_>, request: &Request<'_>, from: End, to: End) ->
     if source != destination {
         ctx.modified(destination);
     }
-    Ok(())
+    Ok(true)
 }
 
-fn lmpop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
-    let keys = at_least(1, request.arg(1), "ERR numkeys should be greater than 0")?;
-    let place = keys.saturating_add(2);
-    let from = end(request.get(place).ok_or(CommandError::Syntax)?)?;
-    let mut count = None;
-    let mut at = place + 1;
-    while let Some(word) = request.get(at) {
-        let value = request.get(at + 1).filter(|_| count.is_none() && is(word, "count"));
-        let value = value.ok_or(CommandError::Syntax)?;
-        count = Some(at_least(1, value, "ERR count should be greater than 0")?);
-        at += 2;
+/// Pops from one end of one of several lists.
+pub(super) struct MultiPop {
+    /// Which arguments are the keys.
+    pub(super) keys: std::ops::Range<usize>,
+    from: End,
+    count: usize,
+}
+
+impl MultiPop {
+    /// `numkeys key … LEFT|RIGHT [COUNT count]` from argument `at` on.
+    pub(super) fn parse(request: &Request<'_>, at: usize) -> Result<Self, CommandError> {
+        let keys = at_least(1, request.arg(at), "ERR numkeys should be greater than 0")?;
+        let place = keys.saturating_add(at + 1);
+        let from = end(request.get(place).ok_or(CommandError::Syntax)?)?;
+        let mut count = None;
+        let mut next = place + 1;
+        while let Some(word) = request.get(next) {
+            let value = request.get(next + 1).filter(|_| count.is_none() && is(word, "count"));
+            let value = value.ok_or(CommandError::Syntax)?;
+            count = Some(at_least(1, value, "ERR count should be greater than 0")?);
+            next += 2;
+        }
+        Ok(Self { keys: at + 1..place, from, count: count.unwrap_or(1) })
     }
-    let (mut db, out) = ctx.data();
-    for key in request.args_from(2).take(keys) {
-        let Some(mut list) = db.list_mut(key)? else { continue };
+
+    /// Pops from this list, and answers what; false, and no answer, if it is not there.
+    pub(super) fn pop(&self, ctx: &mut Ctx<'_>, key: &[u8]) -> Result<bool, CommandError> {
+        let (mut db, out) = ctx.data();
+        let Some(mut list) = db.list_mut(key)? else { return Ok(false) };
         out.array(2);
         out.bulk(key);
-        let taken = take(&mut list, out, from, count.unwrap_or(1));
+        let taken = take(&mut list, out, self.from, self.count);
         list.settle();
         if list.is_empty() {
             db.remove(key);
         }
         ctx.modified(key);
-        let name: &[u8] = if from == End::Head { b"LPOP" } else { b"RPOP" };
+        let name: &[u8] = if self.from == End::Head { b"LPOP" } else { b"RPOP" };
         ctx.propagate_as(&[name, key, itoa::Buffer::new().format(taken).as_bytes()]);
-        return Ok(());
+        Ok(true)
     }
-    out.null_array();
+}
+
+fn lmpop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
+    let pop = MultiPop::parse(request, 1)?;
+    for at in pop.keys.clone() {
+        if pop.pop(ctx, request.arg(at))? {
+            return Ok(());
+        }
+    }
+    ctx.out.null_array();
     Ok(())
 }
 

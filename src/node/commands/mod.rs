@@ -2,6 +2,7 @@
 
 mod bitfield;
 mod bitmaps;
+mod blocking;
 mod clients;
 mod cluster;
 mod config;
@@ -15,6 +16,7 @@ mod keys;
 mod lcs;
 mod lists;
 mod memory;
+mod pubsub;
 mod scan;
 mod server;
 mod set_algebra;
@@ -39,6 +41,7 @@ use crate::store::Item;
 const GROUPS: &[Handlers] = &[
     bitfield::HANDLERS,
     bitmaps::HANDLERS,
+    blocking::HANDLERS,
     clients::HANDLERS,
     cluster::HANDLERS,
     config::HANDLERS,
@@ -49,6 +52,7 @@ const GROUPS: &[Handlers] = &[
     lcs::HANDLERS,
     lists::HANDLERS,
     memory::HANDLERS,
+    pubsub::HANDLERS,
     scan::HANDLERS,
     debug::HANDLERS,
     dump::HANDLERS,

@@ -20,19 +20,20 @@ pub(super) enum End {
 }
 
 /// Takes up to `count` members, 1 at least, from the end of a sorted set that is there, and writes
-/// them, as pairs or flat. Returns how many.
-pub(super) fn pop(
+/// them, as pairs or flat, behind `header`, which gets their number. Returns how many.
+fn pop(
     db: &mut Db<'_>,
     out: &mut Encoder<'_>,
     key: &[u8],
     end: End,
     count: usize,
     nests: bool,
+    header: impl FnOnce(&mut Encoder<'_>, usize),
 ) -> Result<usize, CommandError> {
     let Some(mut set) = db.sorted_set_mut(key)? else { return Ok(0) };
     let (len, reverse) = (set.len(), end == End::Highest);
     let count = count.min(len);
-    out.array(if nests { count } else { count * 2 });
+    header(out, count);
     for (member, score) in set.iter_from(if reverse { len - 1 } else { 0 }, reverse).take(count) {
         if nests {
             out.array(2);
@@ -68,7 +69,9 @@ fn pop_one_end(ctx: &mut Ctx<'_>, request: &Request<'_>, end: End) -> Done {
         return Ok(());
     }
     let nests = count.is_some() && out.protocol() == Protocol::Resp3;
-    pop(&mut db, out, key, end, count.unwrap_or(1) as usize, nests)?;
+    pop(&mut db, out, key, end, count.unwrap_or(1) as usize, nests, |out, count| {
+        out.array(if nests { count } else { count * 2 });
+    })?;
     ctx.modified(key);
     Ok(())
 }
@@ -106,19 +109,41 @@ pub(super) fn multi_pop_options(
 
 fn zmpop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let (keys_end, end, count) = multi_pop_options(request, 1)?;
-    let (mut db, out) = ctx.data();
     for at in 2..keys_end {
-        let key = request.arg(at);
-        if db.sorted_set_mut(key)?.is_some() {
-            out.array(2);
-            out.bulk(key);
-            let popped = pop(&mut db, out, key, end, count, true)?;
-            ctx.modified(key);
-            let name: &[u8] = if end == End::Lowest { b"ZPOPMIN" } else { b"ZPOPMAX" };
-            ctx.propagate_as(&[name, key, itoa::Buffer::new().format(popped).as_bytes()]);
+        if pop_with_key(ctx, request.arg(at), end, Some(count))? {
             return Ok(());
         }
     }
-    out.null_array();
+    ctx.out.null_array();
     Ok(())
+}
+
+/// Pops, and answers the key before what was popped: one member and its score, or up to `count` of
+/// both as a list of pairs. False, and no answer, if the key is not there.
+pub(super) fn pop_with_key(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    end: End,
+    count: Option<usize>,
+) -> Result<bool, CommandError> {
+    let (mut db, out) = ctx.data();
+    if db.sorted_set_mut(key)?.is_none() {
+        return Ok(false);
+    }
+    let nests = count.is_some();
+    let popped = pop(&mut db, out, key, end, count.unwrap_or(1), nests, |out, taken| {
+        out.array(if nests { 2 } else { 3 });
+        out.bulk(key);
+        if nests {
+            out.array(taken);
+        }
+    })?;
+    ctx.modified(key);
+    let name: &[u8] = if end == End::Lowest { b"ZPOPMIN" } else { b"ZPOPMAX" };
+    if nests {
+        ctx.propagate_as(&[name, key, itoa::Buffer::new().format(popped).as_bytes()]);
+    } else {
+        ctx.propagate_as(&[name, key]);
+    }
+    Ok(true)
 }

@@ -48,10 +48,12 @@ fn exec(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
     }
     let exec = ctx.session.last_command;
     ctx.out.array(transaction.len());
+    ctx.in_transaction = true;
     for queued in transaction.queue() {
         let handler = ctx.server.handlers[queued.spec.id()].expect("it was checked when queued");
         ctx.call(queued.spec, handler, &queued.request.as_request());
     }
+    ctx.in_transaction = false;
     ctx.session.last_command = exec;
     Ok(())
 }

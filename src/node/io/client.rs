@@ -13,12 +13,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 /// Output that may wait for a client before it is read from again.
 const WAITING_OUTPUT_MAX: usize = 1024 * 1024;
-/// Input that is taken from a client whose requests CLIENT PAUSE holds back. It is read so that one
-/// that leaves is noticed.
-const PAUSED_INPUT_MAX: usize = 64 * 1024;
+/// Input that is taken from a client whose requests CLIENT PAUSE or a command that waits holds back.
+/// It is read so that one that leaves is noticed.
+const HELD_INPUT_MAX: usize = 64 * 1024;
 /// A client's own buffers are given back when they are empty and larger than this.
 const BUFFER_KEPT_BYTES: usize = 0;
 
@@ -35,6 +36,8 @@ pub(super) struct Client {
     output: Vec<u8>,
     written: usize,
     state: State,
+    /// When a command that waits has waited long enough.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,8 +46,9 @@ enum State {
     Open,
     /// Whole requests may be in `input`, held back until replies are written.
     Full,
-    /// Whole requests may be in `input`, held back by CLIENT PAUSE until the notice is raised.
-    Paused,
+    /// Whole requests may be in `input`, held back by CLIENT PAUSE or behind a command that waits,
+    /// until the notice is raised or the timer has run out.
+    Held,
     /// The connection ends when `output` is written.
     Closing,
 }
@@ -62,6 +66,7 @@ impl Client {
             output: Vec::new(),
             written: 0,
             state: State::Open,
+            timer: None,
         }
     }
 
@@ -83,12 +88,18 @@ impl Client {
         if told && self.state != State::Closing {
             self.run_held();
         }
+        while let Some(timer) = &mut self.timer
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            self.timer = None;
+            self.run_held();
+        }
         loop {
             let flushed = self.poll_flush(cx)?.is_ready();
             match self.state {
                 State::Closing if flushed => return Poll::Ready(Ok(())),
                 State::Closing => return Poll::Pending,
-                State::Paused if self.input.len() >= PAUSED_INPUT_MAX => return Poll::Pending,
+                State::Held if self.input.len() >= HELD_INPUT_MAX => return Poll::Pending,
                 State::Open | State::Full if self.waiting() >= WAITING_OUTPUT_MAX => {
                     return Poll::Pending;
                 }
@@ -97,7 +108,7 @@ impl Client {
                     self.run_held();
                     continue;
                 }
-                State::Open | State::Paused => {}
+                State::Open | State::Held => {}
             }
             let engine = self.engine.clone();
             let read = engine.with_buffers(|buffers| self.poll_read(cx, buffers));
@@ -120,7 +131,7 @@ impl Client {
         if count == 0 {
             return Poll::Ready(Ok(0));
         }
-        if self.state == State::Paused {
+        if self.state == State::Held {
             self.input.extend_from_slice(fresh);
             let waiting = self.input.len();
             self.engine.with_core(|core| core.note_read(self.id, count, waiting));
@@ -171,10 +182,18 @@ impl Client {
             }
             outcome
         });
+        self.timer = match progress {
+            Progress::Blocked { until: Some(until) } => {
+                let until = tokio::time::Instant::from_std(until);
+                let timer = self.timer.take().filter(|timer| timer.deadline() == until);
+                Some(timer.unwrap_or_else(|| Box::pin(tokio::time::sleep_until(until))))
+            }
+            _ => None,
+        };
         self.state = match progress {
             Progress::NeedsInput { .. } => State::Open,
             Progress::OutputFull => State::Full,
-            Progress::Paused => State::Paused,
+            Progress::Paused | Progress::Blocked { .. } => State::Held,
             Progress::CloseAfterReplies => State::Closing,
             Progress::CloseNow => {
                 output.clear();
