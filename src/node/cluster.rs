@@ -7,8 +7,9 @@ use super::directives::Directives;
 use super::error::CommandError;
 use super::output::Output;
 use super::ownership::{self, Access};
+use super::pubsub::Post;
 use super::server::Server;
-use crate::bus::{Applied, BUS_PORT_OFFSET, Change, IpRange, Member, Options};
+use crate::bus::{Applied, BUS_PORT_OFFSET, Broadcast, Change, IpRange, Member, Options};
 use crate::clock::Now;
 use crate::cluster::describe::EndpointKind;
 use crate::cluster::{Durable, SlotSet, is_hostname};
@@ -36,6 +37,22 @@ impl Core {
     /// The node's part in its cluster, if it has one: for the shell of the bus.
     pub fn member(&mut self) -> Option<&mut Member> {
         self.server.cluster.as_mut()
+    }
+
+    /// Another node passes a message on to those who listen here.
+    pub fn deliver(&mut self, broadcast: &Broadcast) {
+        let mut post = Post { server: &mut self.server, running: None };
+        match broadcast {
+            Broadcast::Publish { channel, message } => {
+                post.publish(channel, message);
+            }
+            Broadcast::PublishShard { channel, message } => {
+                post.publish_to_shard(channel, message);
+            }
+            Broadcast::Module { module, .. } => {
+                tracing::debug!(module, "a message for a module, of which there is none");
+            }
+        }
     }
 
     /// Slots went to another node: their keys are not this node's any more.

@@ -295,8 +295,8 @@ impl Server {
     /// Ends all subscriptions to shard channels of slots that were lost, and tells the
     /// listeners.
     pub(super) fn drop_shard_channels(&mut self, lost: &SlotSet) {
-        let gone = |name: &&Box<[u8]>| lost.contains(Slot::of(name));
-        let names: Vec<Box<[u8]>> = self.pubsub.shard.keys().filter(gone).cloned().collect();
+        let names = self.pubsub.shard.keys().filter(|name| lost.contains(Slot::of(name)));
+        let names: Vec<Box<[u8]>> = names.cloned().collect();
         for name in names {
             let clients = self.pubsub.shard.get(&name).cloned().unwrap_or_default();
             for client in clients {

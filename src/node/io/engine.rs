@@ -166,8 +166,9 @@ impl Owner for Weak<Engine> {
         }
     }
 
-    /// Nobody can subscribe yet, so there is nobody to tell.
     fn deliver(&self, broadcast: Broadcast) {
-        tracing::trace!(?broadcast, "a message for subscribers");
+        if let Some(engine) = self.upgrade() {
+            engine.with_core(|core| core.deliver(&broadcast));
+        }
     }
 }
