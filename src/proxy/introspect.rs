@@ -33,13 +33,7 @@ pub(super) fn start_time(env: &Env<'_>) -> i64 {
 }
 
 /// CLIENT …, as far as it concerns this client alone.
-pub(super) fn client(
-    client: &mut Client,
-    request: &Request<'_>,
-    spec: &Spec,
-    env: &Env<'_>,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn client(client: &mut Client, request: &Request<'_>, spec: &Spec, out: &mut Vec<u8>) {
     let mut reply = Encoder::new(out, client.protocol);
     let names = client.names.get_or_insert_default();
     match spec.name {
@@ -73,10 +67,6 @@ pub(super) fn client(
                     "ERR {attribute} cannot contain spaces, newlines or special characters."
                 ));
             }
-        }
-        "client|info" => {
-            let line = client_line(client, env);
-            Encoder::new(out, client.protocol).verbatim(line);
         }
         "client|reply" => {
             let mode = request.arg(2);
@@ -118,27 +108,6 @@ pub(super) fn client(
             reply.error(super::route::Refusal::NotYetHere(name).to_string());
         }
     }
-}
-
-fn client_line(client: &Client, env: &Env<'_>) -> String {
-    let seconds = |at| env.now.saturating_duration_since(at).as_secs();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let names = client.names.as_deref();
-    format!(
-        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags=N db=0 sub=0 psub=0 ssub=0 \
-         multi=-1 watch=0 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 \
-         omem=0 tot-mem=0 events=r cmd=client|info user=default redir=-1 resp={} lib-name={} \
-         lib-ver={}\n",
-        client.id,
-        client.peer,
-        client.local,
-        names.map(|n| text(&n.name)).unwrap_or_default(),
-        seconds(client.connected),
-        seconds(client.active),
-        client.protocol.number(),
-        names.map(|n| text(&n.lib_name)).unwrap_or_default(),
-        names.map(|n| text(&n.lib_version)).unwrap_or_default(),
-    )
 }
 
 /// INFO, but for the keyspace, which the nodes know.

@@ -130,7 +130,7 @@ pub(super) fn answer(
             reply.verbatim("The proxy holds no data: ask its nodes.\n");
         }
         name if name.ends_with("|help") => describe::help(&mut reply, spec, &mut is_available),
-        name if name.starts_with("client|") => introspect::client(client, request, spec, env, out),
+        name if name.starts_with("client|") => introspect::client(client, request, spec, out),
         name if name.starts_with("cluster|") => {
             introspect::cluster(client, request, spec, env, &mut reply);
         }

@@ -106,6 +106,8 @@ labels! {
         Idle = "idle",
         /// It did not authenticate, or did not finish a request, in time.
         Timeout = "timeout",
+        /// CLIENT KILL.
+        Killed = "killed",
         /// The proxy stopped.
         Drain = "drain",
         /// There were too many.

@@ -6,6 +6,7 @@
 mod backends;
 mod buffer;
 mod census;
+mod clients;
 pub mod core;
 mod cursor;
 mod elements;

@@ -5,7 +5,7 @@
 //! it allocates nothing.
 
 use super::buffer::{BufferPool, Output};
-use super::core::Subscribing;
+use super::core::{Asking, Subscribing};
 use super::gather::Gather;
 use super::link::LinkId;
 use crate::cluster::{Endpoint, Slot};
@@ -57,6 +57,8 @@ pub(super) enum State {
     Gathering,
     /// It begins or ends subscriptions, and waits for nodes or for those before it.
     Subscribing,
+    /// Other workers are asked.
+    Asking,
     /// Its reply is in the arena.
     Held {
         /// First byte.
@@ -81,6 +83,8 @@ pub(super) struct Work {
     pub gather: Option<Gather>,
     /// The subscriptions that it begins or ends.
     pub subscribing: Option<Box<Subscribing>>,
+    /// The question that other workers are asked.
+    pub asking: Option<Box<Asking>>,
 }
 
 /// The tries of a request, or of a part of one, that has not run.
@@ -164,6 +168,12 @@ impl Pipeline {
         seq
     }
 
+    /// What the newest request under way is.
+    #[inline]
+    pub(super) fn newest(&self) -> Option<&'static Spec> {
+        self.entries.back().map(|entry| entry.spec)
+    }
+
     /// The request with this sequence number, if it is still under way.
     #[inline]
     pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut Entry> {
@@ -237,7 +247,11 @@ impl Pipeline {
                         output.append_owned(reply, pool);
                     }
                 }
-                State::InFlight | State::Waiting | State::Gathering | State::Subscribing => break,
+                State::InFlight
+                | State::Waiting
+                | State::Gathering
+                | State::Subscribing
+                | State::Asking => break,
             }
             released = Some(entry.frame_at + u64::from(entry.frame_len));
             self.entries.pop_front();

@@ -7,6 +7,7 @@ use super::metrics::ClientEnd;
 use super::options::Options;
 use super::pipeline::Pipeline;
 use crate::cluster::Slot;
+use crate::command::Spec;
 use crate::resp::{Limits, Protocol, RequestDecoder};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -74,6 +75,8 @@ pub(super) struct Client {
     pub authenticated: bool,
     /// Whether some requests are not to be looked at as usual: see `Core::gate`.
     pub gated: bool,
+    /// Whether CLIENT PAUSE may hold its requests.
+    pub paused: bool,
     /// Whether it listens to anything.
     pub listens: bool,
     /// Whether it wants replies.
@@ -84,6 +87,8 @@ pub(super) struct Client {
     pub connected: Instant,
     /// When it last sent something.
     pub active: Instant,
+    /// What it sent last, as far as is known.
+    pub last: Option<&'static Spec>,
 }
 
 /// What a client calls itself.
@@ -168,11 +173,13 @@ impl Session {
                 protocol: Protocol::Resp2,
                 authenticated: !needs_auth,
                 gated: needs_auth,
+                paused: false,
                 listens: false,
                 replies: Replies::On,
                 names: None,
                 connected: now,
                 active: now,
+                last: None,
             },
             listening: None,
             unsettled: 0,

@@ -27,7 +27,8 @@ const SUSPICION: Duration = Duration::from_millis(500);
 impl Core {
     /// When something is to be tried again, if that is before the next [`TICK`].
     pub fn next_timer(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((due, _, _))| *due)
+        let timer = self.timers.peek().map(|Reverse((due, _, _))| *due);
+        timer.into_iter().chain(self.pause_ends()).min()
     }
 
     /// Whether [`Core::next_timer`] is another since this was last asked.
@@ -39,6 +40,9 @@ impl Core {
     /// Time has passed: tries again what is due.
     pub fn due(&mut self, now: Instant) {
         self.backends.sync();
+        if self.pause_ends().is_some_and(|end| end <= now) {
+            self.take_pause(now);
+        }
         while let Some(Reverse((due, id, incarnation))) = self.timers.peek().copied() {
             if due > now {
                 break;

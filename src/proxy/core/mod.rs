@@ -9,17 +9,22 @@
 //!                                  └── retry() ◀── later(): wait, re-route
 //! ```
 
+mod clients;
 mod feeds;
 mod housekeeping;
 mod replies;
 mod requests;
 mod retries;
+mod road;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
 
+pub use clients::Pause;
 pub use housekeeping::TICK;
 use requests::Dispatched;
+pub(super) use road::Asking;
+pub use road::Word;
 pub(super) use subscriptions::{Listening, Subscribing};
 
 use super::backends::Backends;
@@ -36,8 +41,8 @@ use slab::Slab;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// A client of one worker. Reused after the client is gone.
@@ -64,6 +69,8 @@ pub struct Shared {
     pub ride_out_bytes: AtomicUsize,
     /// Who listens to what.
     pub listeners: Listeners,
+    /// CLIENT PAUSE, while it lasts.
+    pub pause: Mutex<Option<Pause>>,
 }
 
 /// One worker's machine.
@@ -79,6 +86,9 @@ pub struct Core {
     sessions: Slab<Session>,
     backends: Backends,
     subscriptions: feeds::Subscriptions,
+    /// What other workers are to be told.
+    words: Vec<(usize, Word)>,
+    pause: Option<Pause>,
     buffers: BufferPool,
     incarnations: u32,
     /// Sessions with something to write, or to close.
@@ -135,6 +145,8 @@ impl Core {
             sessions: Slab::new(),
             backends,
             subscriptions: feeds::Subscriptions::default(),
+            words: Vec::new(),
+            pause: None,
             buffers: BufferPool::default(),
             incarnations: 0,
             writable: Vec::new(),
@@ -156,7 +168,9 @@ impl Core {
         self.incarnations = self.incarnations.wrapping_add(1);
         let id = self.shared.client_ids.fetch_add(1, Ordering::Relaxed) + 1;
         let needs_auth = self.options.password.is_some();
-        let session = Session::new(self.incarnations, id, peer, local, needs_auth, now);
+        let mut session = Session::new(self.incarnations, id, peer, local, needs_auth, now);
+        session.client.paused = self.pause.is_some();
+        session.regate();
         self.metrics.clients.add(1);
         self.metrics.clients_total.add(1);
         SessionId(self.sessions.insert(session) as u32)
@@ -200,6 +214,9 @@ impl Core {
         let session = &mut self.sessions[id.index()];
         let several = had_all && session.pipeline.len() > 1;
         session.burst_end = if several { session.pipeline.next_seq() } else { 0 };
+        if let Some(spec) = session.pipeline.newest() {
+            session.client.last = Some(spec);
+        }
         self.go_on(now);
     }
 

@@ -20,6 +20,8 @@ pub(super) enum Dispatched {
     Yes,
     /// It may not go before everything under way is answered.
     WaitForAll,
+    /// It may not go yet, and whoever lets it go says so.
+    Held,
 }
 
 /// Bytes of replies that a client may leave unread before it has authenticated.
@@ -67,6 +69,7 @@ impl Core {
             }
             match self.dispatch(id, now) {
                 Dispatched::Yes => {}
+                Dispatched::Held => break,
                 Dispatched::WaitForAll => {
                     self.sessions[id.index()].wait_for_all = true;
                     break;
@@ -330,6 +333,12 @@ impl Core {
         if !session.pipeline.is_empty() && local::changes_session(spec) {
             return Dispatched::WaitForAll;
         }
+        if spec.name.starts_with("client|")
+            && let Some(dispatched) = self.about_clients(id, spec, now)
+        {
+            return dispatched;
+        }
+        let session = &mut self.sessions[id.index()];
         let used = session.undispatched;
         let Session { input, decoder, client, .. } = &mut *session;
         let request = decoder.request(input.undecoded(), used).expect("it was there");
@@ -393,7 +402,7 @@ impl Core {
     }
 
     /// Gives the request that is decoded its answer, in its turn.
-    fn answer_now(
+    pub(super) fn answer_now(
         &mut self,
         id: SessionId,
         spec: Option<&'static Spec>,
@@ -421,6 +430,7 @@ impl Core {
             work: None,
         });
         session.input.advance(used);
+        session.client.last = spec.or(session.client.last);
         self.metrics.inflight.add(1);
         self.complete(id, seq, reply, outcome, now);
     }
@@ -483,7 +493,9 @@ impl Session {
                     })
                 }),
                 (State::Gathering, None)
-                | (State::Held { .. } | State::HeldApart | State::Subscribing, _) => false,
+                | (State::Held { .. } | State::HeldApart | State::Subscribing | State::Asking, _) => {
+                    false
+                }
             };
             if overtakes {
                 return false;

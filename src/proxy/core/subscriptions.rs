@@ -73,7 +73,7 @@ const TOPICS_MAX: usize = 1 << 20;
 
 impl Core {
     /// What keeps a request from being looked at as any other: the client has not authenticated,
-    /// listens in RESP2, or has subscriptions on their way.
+    /// has to wait for a pause to end, listens in RESP2, or has subscriptions on their way.
     #[cold]
     pub(super) fn gate(
         &mut self,
@@ -85,6 +85,9 @@ impl Core {
         if !session.client.authenticated && !spec.flags.contains(Flags::NO_AUTH) {
             self.refuse(id, Some(spec), local::NOAUTH.as_bytes(), now);
             return Some(Dispatched::Yes);
+        }
+        if session.client.paused && self.is_paused(spec) {
+            return Some(Dispatched::Held);
         }
         if session.is_subscribing() && verb(spec).is_none() {
             return Some(Dispatched::WaitForAll);
@@ -414,7 +417,7 @@ impl Session {
         let client = &mut self.client;
         client.listens = self.listening.is_some();
         let restricted = client.listens && client.protocol == Protocol::Resp2;
-        let gated = !client.authenticated || restricted || self.is_subscribing();
+        let gated = !client.authenticated || restricted || client.paused || self.is_subscribing();
         self.client.gated = gated;
     }
 

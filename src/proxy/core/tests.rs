@@ -5,6 +5,7 @@ use super::*;
 use crate::proxy::metrics::Outcome;
 use std::time::Duration;
 
+mod clients;
 mod subscriptions;
 mod world;
 

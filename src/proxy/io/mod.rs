@@ -72,9 +72,7 @@ impl Proxy {
         let shared = Arc::new(Shared::default());
         let metrics: Arc<Vec<Arc<WorkerMetrics>>> =
             Arc::new((0..shell.workers.max(1)).map(|_| Arc::default()).collect());
-        let workers = (0..metrics.len())
-            .map(|number| WorkerHandle::spawn(number, &options, &shared, &metrics))
-            .collect();
+        let workers = WorkerHandle::spawn_all(&options, &shared, &metrics);
         Ok(Self { options, shared, metrics, acceptors, workers })
     }
 

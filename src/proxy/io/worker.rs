@@ -2,7 +2,7 @@
 
 use super::{backend, client};
 use crate::proxy::Options;
-use crate::proxy::core::{Core, Outside, SessionId, Shared, TICK};
+use crate::proxy::core::{Core, Outside, SessionId, Shared, TICK, Word};
 use crate::proxy::link::LinkId;
 use crate::proxy::metrics::WorkerMetrics;
 use std::cell::RefCell;
@@ -25,30 +25,50 @@ pub(super) struct WorkerHandle {
     clients: Arc<AtomicUsize>,
 }
 
+/// How each worker reaches the others, by their numbers.
+type Peers = Arc<Vec<mpsc::UnboundedSender<Tell>>>;
+
 /// What a worker is told. Rare: nothing of this is on the way of a request. The queue is bounded
-/// by `clients_max`: there is one message per client, and two more at the end.
+/// by `clients_max`: there is one message per client, two more at the end, and what workers ask
+/// each other for their clients.
 #[derive(Debug)]
 enum Tell {
     Client(StdStream),
+    Word(Word),
     Drain,
     Stop,
 }
 
 impl WorkerHandle {
-    /// Starts a worker's thread.
-    pub(super) fn spawn(
+    /// Starts the threads of all workers.
+    pub(super) fn spawn_all(
+        options: &Arc<Options>,
+        shared: &Arc<Shared>,
+        metrics: &Arc<Vec<Arc<WorkerMetrics>>>,
+    ) -> Vec<Self> {
+        let (tells, tolds): (Vec<_>, Vec<_>) =
+            metrics.iter().map(|_| mpsc::unbounded_channel()).unzip();
+        let peers = Arc::new(tells);
+        let start = |(number, told)| Self::spawn(number, options, shared, metrics, &peers, told);
+        tolds.into_iter().enumerate().map(start).collect()
+    }
+
+    fn spawn(
         number: usize,
         options: &Arc<Options>,
         shared: &Arc<Shared>,
         metrics: &Arc<Vec<Arc<WorkerMetrics>>>,
+        peers: &Peers,
+        told: mpsc::UnboundedReceiver<Tell>,
     ) -> Self {
-        let (tell, told) = mpsc::unbounded_channel();
         let clients = Arc::new(AtomicUsize::new(0));
         let (options, shared, metrics) = (options.clone(), shared.clone(), metrics.clone());
         let load = clients.clone();
+        let tell = peers[number].clone();
+        let peers = peers.clone();
         std::thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || run(number, options, shared, metrics, load, told))
+            .spawn(move || run(number, options, shared, metrics, load, peers, told))
             .expect("a thread can be started at the process's start");
         Self { tell, clients }
     }
@@ -87,6 +107,7 @@ pub(super) struct Worker {
     pub(super) links: RefCell<Vec<Option<Waker>>>,
     writer: RefCell<Waker>,
     load: Arc<AtomicUsize>,
+    peers: Peers,
     timer: Notify,
     me: Weak<Worker>,
 }
@@ -108,6 +129,7 @@ fn run(
     shared: Arc<Shared>,
     metrics: Arc<Vec<Arc<WorkerMetrics>>>,
     load: Arc<AtomicUsize>,
+    peers: Peers,
     told: mpsc::UnboundedReceiver<Tell>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -123,6 +145,7 @@ fn run(
         links: RefCell::default(),
         writer: RefCell::new(Waker::noop().clone()),
         load,
+        peers,
         timer: Notify::new(),
         me: me.clone(),
     });
@@ -153,6 +176,11 @@ async fn listen(worker: Rc<Worker>, mut told: mpsc::UnboundedReceiver<Tell>) {
     while let Some(tell) = told.recv().await {
         match tell {
             Tell::Client(stream) => worker.take(stream),
+            Tell::Word(word) => {
+                let now = now();
+                worker.core.borrow_mut().told(word, now);
+                worker.carry_out(now);
+            }
             Tell::Drain => {
                 let now = now();
                 worker.core.borrow_mut().drain(now);
@@ -321,6 +349,10 @@ impl Worker {
             if let Some(waker) = &links[id.index()] {
                 waker.wake_by_ref();
             }
+        }
+        while let Some((to, word)) = core.next_word() {
+            // One that has stopped asks and answers nothing any more.
+            let _ = self.peers[to].send(Tell::Word(word));
         }
         if core.timer_moved() {
             self.timer.notify_one();

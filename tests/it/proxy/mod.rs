@@ -3,6 +3,7 @@
 //! Each test is in front of real nodes: three `redis-server` primaries, or the bundled cluster.
 
 mod backend_faults;
+mod clients;
 mod data;
 mod failover;
 mod limits;
