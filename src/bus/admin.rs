@@ -4,7 +4,7 @@
 //! know of the data set (are there keys?) comes with it, as the bus knows no data.
 
 use super::gossip::FORGET_FOR;
-use super::{Address, Member, NodeKey};
+use super::{Address, FailoverMode, Member, NodeKey};
 use crate::clock::Now;
 use crate::cluster::{Epoch, Move, NodeFlags, NodeId, Slot, SlotSet};
 use rand::RngExt;
@@ -62,9 +62,14 @@ pub enum Change {
     /// SAVECONFIG: write nodes.conf.
     SaveConfig,
     /// REPLICATE: become a replica.
-    Replicate(String),
+    Replicate {
+        /// Whose.
+        node: String,
+        /// Whether there is any key.
+        has_keys: bool,
+    },
     /// FAILOVER: take over from our primary.
-    Failover,
+    Failover(FailoverMode),
 }
 
 /// What came of a change.
@@ -122,10 +127,12 @@ pub enum Refusal {
     ReplicateReplica,
     #[error("To set a master the node must be empty and without assigned slots.")]
     ReplicateWithSlots,
-    #[error("CLUSTER REPLICATE is not supported by this version: its nodes are all masters")]
-    NoReplication,
     #[error("You should send CLUSTER FAILOVER to a replica")]
     FailoverOfPrimary,
+    #[error("I'm a replica but my master is unknown to me")]
+    FailoverWithoutPrimary,
+    #[error("Master is down or failed, please use CLUSTER FAILOVER FORCE")]
+    FailoverOfFailed,
 }
 
 impl Member {
@@ -175,8 +182,8 @@ impl Member {
             }
             Change::Reset { hard, .. } => self.reset(hard),
             Change::SaveConfig => self.out.persist = true,
-            Change::Replicate(id) => return Err(self.why_not_replicate(&id)),
-            Change::Failover => return Err(Refusal::FailoverOfPrimary),
+            Change::Replicate { node, has_keys } => self.replicate(&node, has_keys)?,
+            Change::Failover(mode) => self.start_manual_failover(now, mode)?,
         }
         Ok(Applied::Done)
     }
@@ -268,6 +275,17 @@ impl Member {
             self.view.set_open(slot, Move::MigratingTo, None);
         }
         self.view.assign(slot, Some(key));
+        if was_mine
+            && key != NodeKey::MYSELF
+            && self.view.myself().slot_count() == 0
+            && self.options.allow_replica_migration
+        {
+            let to = self.view.node(key).id;
+            tracing::info!(
+                "Lost my last slot during slot migration. Reconfiguring myself as a replica of {to}"
+            );
+            self.follow(key);
+        }
         if key == NodeKey::MYSELF && self.view.set_open(slot, Move::ImportingFrom, None) {
             // The claim must win over the former owner's, so it needs a newer epoch; and the
             // sooner others hear of it, the fewer clients are sent to the wrong node.
@@ -300,12 +318,17 @@ impl Member {
         self.view.unassign_all(NodeKey::MYSELF);
         self.view.close_all_slots();
         self.forgotten.clear();
+        let was_replica = self.view.myself().is_replica();
+        self.stop_following();
+        let shard_id = NodeId::from_random(self.rng.random());
         let myself = self.view.myself_mut();
-        myself.primary = None;
-        myself.flags = NodeFlags::MYSELF.with(NodeFlags::PRIMARY);
+        myself.flags.remove(NodeFlags::MIGRATE_TO);
+        if was_replica {
+            myself.shard_id = Some(shard_id);
+        }
         if hard {
             myself.config_epoch = Epoch::ZERO;
-            myself.shard_id = Some(NodeId::from_random(self.rng.random()));
+            myself.shard_id = Some(shard_id);
             self.view.current_epoch = Epoch::ZERO;
             self.view.last_vote_epoch = Epoch::ZERO;
             let before = self.view.myself().id;
@@ -316,14 +339,19 @@ impl Member {
         self.changed();
     }
 
-    fn why_not_replicate(&self, name: &str) -> Refusal {
+    fn replicate(&mut self, name: &str, has_keys: bool) -> Result<(), Refusal> {
         let myself = self.view.myself();
         match self.named(name) {
-            None => Refusal::UnknownNode(name.to_owned()),
-            Some(NodeKey::MYSELF) => Refusal::ReplicateMyself,
-            Some(key) if !self.view.node(key).is_primary() => Refusal::ReplicateReplica,
-            Some(_) if myself.slot_count() > 0 => Refusal::ReplicateWithSlots,
-            Some(_) => Refusal::NoReplication,
+            None => Err(Refusal::UnknownNode(name.to_owned())),
+            Some(NodeKey::MYSELF) => Err(Refusal::ReplicateMyself),
+            Some(key) if !self.view.node(key).is_primary() => Err(Refusal::ReplicateReplica),
+            Some(_) if myself.is_primary() && (myself.slot_count() > 0 || has_keys) => {
+                Err(Refusal::ReplicateWithSlots)
+            }
+            Some(key) => {
+                self.follow(key);
+                Ok(())
+            }
         }
     }
 }

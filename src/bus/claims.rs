@@ -25,23 +25,26 @@ impl Member {
                 }
                 // A primary that we do not know yet will be told of by somebody.
                 let primary = self.view.key(id).filter(|primary| *primary != key);
-                let node = self.view.node_mut(key);
-                if primary.is_some() && node.primary != primary {
-                    node.primary = primary;
+                if primary.is_some() && self.view.set_primary_of(key, primary) {
                     self.out.persist = true;
+                    self.leave_a_chain();
                 }
             }
         }
     }
 
     fn set_primary(&mut self, key: NodeKey) {
-        let node = self.view.node_mut(key);
-        if node.is_primary() {
+        if self.view.node(key).is_primary() {
             return;
         }
-        node.primary = None;
+        let was_replica = self.view.set_primary_of(key, None);
+        let node = self.view.node_mut(key);
         node.flags.remove(NodeFlags::REPLICA);
         node.flags.insert(NodeFlags::PRIMARY);
+        if was_replica {
+            // Its shard had a replica, and may be sent one again.
+            node.flags.insert(NodeFlags::MIGRATE_TO);
+        }
         self.out.persist = true;
         self.recheck_state = true;
     }
@@ -94,7 +97,9 @@ impl Member {
     }
 
     fn apply_claim(&mut self, claimant: NodeKey, epoch: Epoch, slots: &SlotSet) {
+        let own_shard = self.view.myself().primary.unwrap_or(NodeKey::MYSELF);
         let mut lost = SlotSet::new();
+        let mut lost_by_shard = 0;
         let mut changed = false;
         for slot in Slot::all() {
             let owner = self.view.owner(slot);
@@ -115,6 +120,7 @@ impl Member {
             if self.view.is_claimed(slot) && owner.is_some_and(outbid) {
                 continue;
             }
+            lost_by_shard += usize::from(owner == Some(own_shard));
             if owner == Some(NodeKey::MYSELF) {
                 lost.insert(slot);
                 self.view.set_open(slot, Move::MigratingTo, None);
@@ -125,8 +131,19 @@ impl Member {
             self.out.persist = true;
             self.recheck_state = true;
         }
+        let to = self.view.node(claimant).id;
+        let all_of_its = lost_by_shard == slots.iter().count();
+        let shard_is_empty = lost_by_shard > 0 && self.view.node(own_shard).slot_count() == 0;
+        if shard_is_empty && (self.options.allow_replica_migration || all_of_its) {
+            tracing::info!(
+                "Configuration change detected. Reconfiguring myself as a replica of {to}"
+            );
+            // What is here is replaced by the primary's data; there is nothing to give up.
+            self.follow(claimant);
+            return;
+        }
+        self.leave_a_chain();
         if !lost.is_empty() {
-            let to = self.view.node(claimant).id;
             tracing::info!(slots = %lost, %to, "slots went to a node with a newer claim");
         }
         self.give_up(lost);

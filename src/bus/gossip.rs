@@ -75,7 +75,8 @@ impl Member {
 
     /// The header of what we send.
     pub(super) fn header(&self) -> Header {
-        Header { ip: self.options.announce_ip, ..self.view.header() }
+        let paused = self.is_yielding();
+        Header { ip: self.options.announce_ip, paused, ..self.view.header() }
     }
 
     /// Tells everyone at once that something changed.
@@ -128,6 +129,7 @@ impl Member {
         let myself = self.view.myself();
         let mut extensions = Vec::new();
         extensions.extend(myself.hostname.clone().map(Extension::Hostname));
+        extensions.extend(self.options.human_name.clone().map(Extension::HumanName));
         extensions.extend(self.forgotten.iter().filter_map(|(node, until)| {
             let left = until.checked_duration_since(now.instant)?;
             let ttl_secs = left.as_secs();
@@ -204,6 +206,7 @@ impl Member {
             self.out.persist = true;
             self.recheck_state = true;
         }
+        self.hear_of_pause(now, key, header);
         let Some(known) = self.links.get_mut(&link) else { return false };
         if known.node.is_none() {
             known.node = Some(key);

@@ -9,7 +9,6 @@ use super::{Address, Body, Header, LinkId, Member, Node, NodeKey};
 use crate::clock::Now;
 use crate::cluster::{NodeFlags, NodeId};
 use rand::RngExt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// The least time that a handshake has.
@@ -36,27 +35,9 @@ impl Member {
         self.view.insert(Node::new(id, address, NodeFlags::HANDSHAKE.with(meet), now));
     }
 
-    /// Whether a node that we do not know may ask to be taken in from there.
-    fn may_join_from(&self, peer: IpAddr) -> bool {
-        peer.is_loopback()
-            || self.options.allow_from.iter().any(|range| range.contains(peer))
-            || self.view.others().any(|(_, node)| node.address.ip == Some(peer))
-    }
-
     /// A MEET from a node that we do not know. False when it is refused.
     pub(super) fn take_in(&mut self, now: Now, link: LinkId, header: &Header) -> bool {
         let Some(peer) = self.links.get(&link).and_then(|link| link.peer) else { return false };
-        if !self.may_join_from(peer) {
-            self.stats.refused_meets += 1;
-            if self.stats.refused_meets.is_power_of_two() {
-                tracing::warn!(
-                    %peer,
-                    refused = self.stats.refused_meets,
-                    "refused a MEET: to take nodes in from there, add the address to cluster-allow-from"
-                );
-            }
-            return false;
-        }
         let address = Address {
             ip: Some(header.ip.unwrap_or(peer)),
             port: header.port,

@@ -13,8 +13,10 @@ pub struct Stats {
     received: [u64; Kind::ALL.len()],
     /// Packets that were none.
     pub malformed: u64,
-    /// MEETs from where none is allowed.
-    pub refused_meets: u64,
+    /// Connections from where none is allowed.
+    pub refused_links: u64,
+    /// Packets of nodes that are not known, of a kind that only known nodes may send.
+    pub strange: u64,
     /// Links that were closed because their peer did not read.
     pub links_overflowed: u64,
 }
@@ -97,6 +99,15 @@ impl Member {
             line(&format!("cluster_stats_messages_{word}"), &sum);
         }
         line("total_cluster_links_buffer_limit_exceeded", &self.stats.links_overflowed);
+        // Ours, and only when there is something to tell.
+        let suspicious = [
+            ("cluster_refused_links", self.stats.refused_links),
+            ("cluster_refused_packets", self.stats.strange),
+            ("cluster_malformed_packets", self.stats.malformed),
+        ];
+        for (name, count) in suspicious.iter().filter(|(_, count)| *count > 0) {
+            line(name, count);
+        }
         text
     }
 

@@ -27,11 +27,34 @@ pub(super) struct Link {
 }
 
 impl Member {
-    /// A name for a connection that was just accepted: for [`Input::Accepted`](super::Input::Accepted). `None` when too
-    /// many strangers are connected already: close it.
-    pub fn new_link(&mut self) -> Option<LinkId> {
+    /// A name for a connection that was just accepted: for
+    /// [`Input::Accepted`](super::Input::Accepted). `None` when it is from where none is allowed,
+    /// or too many strangers are connected already: close it. `local` is the address of ours that
+    /// the peer reached.
+    pub fn new_link(&mut self, peer: IpAddr, local: IpAddr) -> Option<LinkId> {
+        if !self.may_connect(peer.to_canonical(), local.to_canonical()) {
+            self.stats.refused_links += 1;
+            // Not a line for each: whoever tries may try often.
+            if self.stats.refused_links.is_power_of_two() {
+                tracing::warn!(
+                    %peer,
+                    refused = self.stats.refused_links,
+                    "refused a connection to the cluster bus: to allow nodes from there, add the \
+                     address to cluster-allow-from"
+                );
+            }
+            return None;
+        }
         let strangers = self.links.values().filter(|link| link.node.is_none()).count();
         (strangers < STRANGERS_MAX).then(|| self.next_link())
+    }
+
+    /// Whether nodes may connect from there.
+    fn may_connect(&self, peer: IpAddr, local: IpAddr) -> bool {
+        peer.is_loopback()
+            || peer == local
+            || self.options.allow_from.iter().any(|range| range.contains(peer))
+            || self.view.others().any(|(_, node)| node.address.ip == Some(peer))
     }
 
     fn next_link(&mut self) -> LinkId {
@@ -128,7 +151,7 @@ impl Member {
 
     /// Sends on a link that is open; on any other the packet is lost, as on a network.
     pub(super) fn send(&mut self, link: LinkId, packet: Packet) {
-        if self.links.get(&link).is_some_and(|link| link.open) {
+        if !self.is_guarded() && self.links.get(&link).is_some_and(|link| link.open) {
             self.stats.count_sent(packet.kind());
             self.out.push(Output::Send { link, packet });
         }

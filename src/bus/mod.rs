@@ -13,15 +13,21 @@
 mod admin;
 mod claims;
 mod codec;
+mod election;
 mod failure;
 mod gossip;
+mod guard;
 mod handshake;
 mod info;
 mod link;
+mod manual;
 mod options;
 mod output;
 mod packet;
+mod replica_migration;
+mod role;
 mod view;
+mod vote;
 
 pub use admin::{Applied, Change, Refusal};
 pub use codec::{
@@ -29,14 +35,19 @@ pub use codec::{
     next_frame,
 };
 pub use info::{LinkInfo, Stats};
+pub use manual::FailoverMode;
 pub use options::{BUS_PORT_OFFSET, InvalidIpRange, IpRange, Options};
 pub use output::{Input, LinkId, Output};
 pub use packet::{Body, Broadcast, Extension, Gossip, GossipEntry, Header, Kind, Packet, Update};
+pub use role::{Replication, Source};
 pub use view::{Address, Node, NodeKey, View};
+pub use vote::VoteRefusal;
 
 use crate::clock::Now;
 use crate::cluster::{Durable, NodeFlags, NodeId};
+use election::{Election, Unfit};
 use link::Link;
+use manual::ManualFailover;
 use output::Outputs;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -60,6 +71,18 @@ pub struct Member {
     forgotten: BTreeMap<NodeId, Instant>,
     stats: Stats,
     out: Outputs,
+    /// How far our data is.
+    replication: Replication,
+    /// Whom replication was told to copy.
+    following: Option<Source>,
+    /// The election that we stand for.
+    election: Option<Election>,
+    /// Why we do not, as the log was told.
+    unfit: Option<Unfit>,
+    /// CLUSTER FAILOVER, at either end.
+    manual: Option<ManualFailover>,
+    /// Silent until then: our data is lost, and a replica may have it.
+    guarded_until: Option<Instant>,
     /// Something changed that the cluster's state may depend on.
     recheck_state: bool,
     started: Instant,
@@ -94,6 +117,12 @@ impl Member {
             forgotten: BTreeMap::new(),
             stats: Stats::default(),
             out,
+            replication: Replication::default(),
+            following: None,
+            election: None,
+            unfit: None,
+            manual: None,
+            guarded_until: None,
             recheck_state: true,
             started: now.instant,
             in_minority_at: None,
@@ -107,18 +136,23 @@ impl Member {
             member.out.persist = true;
         }
         member.set_options(options);
+        member.settle_role();
         member
     }
 
     /// Takes over other settings.
     pub fn set_options(&mut self, options: Options) {
         let myself = self.view.myself_mut();
-        let before = (myself.address, myself.hostname.clone());
+        let before = (myself.address, myself.hostname.clone(), myself.flags);
+        myself.flags.remove(NodeFlags::NOFAILOVER);
+        if options.no_failover {
+            myself.flags.insert(NodeFlags::NOFAILOVER);
+        }
         myself.address.port = options.port;
         myself.address.bus_port = options.bus_port;
         myself.address.ip = options.announce_ip.or(myself.address.ip);
         myself.hostname.clone_from(&options.announce_hostname);
-        self.out.persist |= before != (myself.address, myself.hostname.clone());
+        self.out.persist |= before != (myself.address, myself.hostname.clone(), myself.flags);
         self.recheck_state = true;
         self.options = options;
     }
@@ -174,19 +208,28 @@ impl Member {
         self.ticks += 1;
         self.forgive_silence_while_asleep(now, asleep);
         self.forgotten.retain(|_, until| *until > now.instant);
+        self.look_after_guard(now);
+        if self.is_guarded() {
+            return;
+        }
         self.drop_stale_handshakes(now);
         self.dial_missing_links(now);
         self.ping_by_the_clock(now);
         self.look_for_silent_nodes(now);
+        self.look_after_manual_failover(now);
+        self.look_for_orphans(now);
         // A cluster that is down may have come back by the mere passing of time.
         self.recheck_state |= !self.view.state_ok;
     }
 
     /// What follows from an input once all of it was looked at.
     fn settle(&mut self, now: Now) {
+        // Whatever was heard may be what a replica waits for: its primary has failed, a vote came.
+        self.look_after_election(now);
         if std::mem::take(&mut self.recheck_state) {
             self.update_state(now);
         }
+        self.settle_role();
     }
 
     fn handle_packet(&mut self, now: Now, link: LinkId, packet: Packet) {
@@ -223,13 +266,20 @@ impl Member {
             (body @ (Body::Ping(_) | Body::Pong(_) | Body::Meet(_)), sender) => {
                 self.handle_heartbeat(now, link, sender, &header, &body);
             }
-            (_, None) => tracing::debug!(sender = %header.sender, "ignored a stranger's packet"),
+            (body, None) => {
+                self.stats.strange += 1;
+                if self.stats.strange.is_power_of_two() {
+                    let (sender, kind) = (header.sender, body.kind());
+                    let refused = self.stats.strange;
+                    tracing::warn!(%sender, ?kind, refused, "refused a packet of an unknown node");
+                }
+            }
             (Body::Fail(id), Some(key)) => self.handle_fail(now, key, &id),
             (Body::Update(update), Some(_)) => self.handle_update(&update),
             (Body::Broadcast(broadcast), Some(_)) => self.out.push(Output::Deliver(broadcast)),
-            (body @ (Body::VoteRequest | Body::VoteGranted | Body::ManualFailoverStart), _) => {
-                tracing::debug!(kind = ?body.kind(), "elections are none of this node's yet");
-            }
+            (Body::VoteRequest, Some(key)) => self.handle_vote_request(now, key, &header),
+            (Body::VoteGranted, Some(key)) => self.handle_vote(key, &header),
+            (Body::ManualFailoverStart, Some(key)) => self.handle_manual_failover_start(now, key),
         }
     }
 }

@@ -26,8 +26,28 @@ pub struct Options {
     pub allow_reads_when_down: bool,
     /// What clients are sent to (`cluster-preferred-endpoint-type`).
     pub preferred_endpoint: EndpointKind,
-    /// From where a node that we do not know may ask to be taken in (`cluster-allow-from`).
-    /// Loopback and the addresses of nodes that we know always may.
+    /// How many working replicas a primary keeps when one of them moves to a primary that has none
+    /// (`cluster-migration-barrier`).
+    pub migration_barrier: usize,
+    /// Whether a replica may move to another shard, and a primary that lost its last slot become
+    /// a replica of its new owner (`cluster-allow-replica-migration`).
+    pub allow_replica_migration: bool,
+    /// Whether this node never stands for election by itself (`cluster-replica-no-failover`).
+    pub no_failover: bool,
+    /// A replica whose data is older than so many node timeouts (and one ping period) does not
+    /// stand for election (`cluster-replica-validity-factor`); 0 allows any age.
+    pub replica_validity_factor: u32,
+    /// How often a primary says something to its replicas (`repl-ping-replica-period`).
+    pub replication_ping_period: Duration,
+    /// Whether a primary that has lost its data lets a replica take over
+    /// (`cluster-empty-restart-guard`).
+    pub empty_restart_guard: bool,
+    /// How long CLUSTER FAILOVER may take.
+    pub manual_failover_timeout: Duration,
+    /// The name that people gave this node (`cluster-announce-human-nodename`).
+    pub human_name: Option<String>,
+    /// From where nodes may connect (`cluster-allow-from`). This host itself and the addresses of
+    /// nodes that are known always may.
     pub allow_from: Vec<IpRange>,
 }
 
@@ -43,6 +63,14 @@ impl Options {
             require_full_coverage: true,
             allow_reads_when_down: false,
             preferred_endpoint: EndpointKind::Ip,
+            migration_barrier: 1,
+            allow_replica_migration: true,
+            no_failover: false,
+            replica_validity_factor: 10,
+            replication_ping_period: Duration::from_secs(10),
+            empty_restart_guard: true,
+            manual_failover_timeout: super::manual::TIMEOUT,
+            human_name: None,
             allow_from: Vec::new(),
         }
     }
@@ -80,6 +108,17 @@ fn number(ip: IpAddr) -> (u128, bool) {
     }
 }
 
+impl IpRange {
+    /// The addresses that share their first `bits` bits with this one; `None` if it has fewer.
+    pub fn new(ip: IpAddr, bits: u32) -> Option<Self> {
+        let (number, v4) = number(ip);
+        let width: u32 = if v4 { 32 } else { 128 };
+        let free = width.checked_sub(bits)?;
+        let mask = u128::MAX.checked_shr(128 - free).unwrap_or(0);
+        Some(Self { first: number & !mask, last: number | mask, v4 })
+    }
+}
+
 impl FromStr for IpRange {
     type Err = InvalidIpRange;
 
@@ -89,11 +128,9 @@ impl FromStr for IpRange {
             Some((ip, bits)) => (ip, Some(bits.parse::<u32>().map_err(|_| invalid())?)),
             None => (text, None),
         };
-        let (number, v4) = number(ip.parse().map_err(|_| invalid())?);
-        let width: u32 = if v4 { 32 } else { 128 };
-        let free = width.checked_sub(bits.unwrap_or(width)).ok_or_else(invalid)?;
-        let mask = u128::MAX.checked_shr(128 - free).unwrap_or(0);
-        Ok(Self { first: number & !mask, last: number | mask, v4 })
+        let ip: IpAddr = ip.parse().map_err(|_| invalid())?;
+        let all = if ip.is_ipv4() { 32 } else { 128 };
+        Self::new(ip, bits.unwrap_or(all)).ok_or_else(invalid)
     }
 }
 

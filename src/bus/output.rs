@@ -2,9 +2,11 @@
 
 use super::codec::PacketError;
 use super::packet::{Broadcast, Packet};
+use super::role::Source;
 use crate::cluster::{Durable, SlotSet};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 /// One TCP connection of the bus. Ids are given by the member and never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +63,11 @@ pub enum Output {
     Close(LinkId),
     /// These slots went to another node: their keys are not ours any more.
     SlotsLost(SlotSet),
+    /// From here on this node copies that primary; if none, it is a primary itself.
+    Replicate(Option<Source>),
+    /// Hold back every write of clients until then, or (none) no longer: a replica takes over and
+    /// must have all that was written.
+    PauseWrites(Option<Instant>),
     /// Another node passes this on.
     Deliver(Broadcast),
 }

@@ -69,6 +69,10 @@ pub struct Node {
     pub data_received: Option<Now>,
     /// When it was marked as failed.
     pub failed_at: Option<Now>,
+    /// When one of its replicas last got our vote.
+    pub voted_at: Option<Instant>,
+    /// Since when it has slots, had replicas, and has none left that works.
+    pub orphaned_at: Option<Instant>,
     /// Which primaries say that they cannot reach it, and when they last did.
     pub reports: BTreeMap<NodeKey, Instant>,
     /// The link that we opened to it.
@@ -98,6 +102,8 @@ impl Node {
             pong_received: None,
             data_received: None,
             failed_at: None,
+            voted_at: None,
+            orphaned_at: None,
             reports: BTreeMap::new(),
             outbound: None,
             inbound: None,
@@ -118,6 +124,11 @@ impl Node {
     /// Whether it has a say in elections and failures: a primary with slots.
     pub fn is_voter(&self) -> bool {
         self.is_primary() && self.slot_count > 0
+    }
+
+    /// Whether the majority holds it for failed.
+    pub fn is_failed(&self) -> bool {
+        self.flags.any(NodeFlags::FAIL)
     }
 
     /// Whether its name is not known yet.
@@ -205,7 +216,7 @@ impl View {
         for record in &durable.nodes {
             let key = view.keys[&record.id];
             let primary = record.primary.and_then(|id| view.key(&id));
-            view.node_mut(key).primary = primary;
+            view.set_primary_of(key, primary);
             for slot in record.slots.iter() {
                 view.assign(slot, Some(key));
             }
@@ -331,7 +342,39 @@ impl View {
                 other.primary = None;
             }
         }
+        if let Some(primary) = node.primary {
+            self.note_replicas(primary);
+        }
         node
+    }
+
+    /// Notes whom a node copies; true if that is news. A primary that has replicas, or whose
+    /// shard had some, is one that others may send a replica to ([`NodeFlags::MIGRATE_TO`]).
+    pub fn set_primary_of(&mut self, key: NodeKey, primary: Option<NodeKey>) -> bool {
+        let was = std::mem::replace(&mut self.node_mut(key).primary, primary);
+        if was == primary {
+            return false;
+        }
+        for changed in [was, primary].into_iter().flatten() {
+            self.note_replicas(changed);
+        }
+        true
+    }
+
+    fn note_replicas(&mut self, primary: NodeKey) {
+        let has_replicas = self.replicas_of(primary).next().is_some();
+        let Some(node) = self.nodes.get_mut(&primary) else { return };
+        if has_replicas {
+            node.flags.insert(NodeFlags::MIGRATE_TO);
+        } else {
+            node.flags.remove(NodeFlags::MIGRATE_TO);
+        }
+    }
+
+    /// The replicas of a primary that can be reached, as far as this node knows.
+    pub fn working_replicas_of(&self, primary: NodeKey) -> impl Iterator<Item = (NodeKey, &Node)> {
+        let gone = NodeFlags::FAIL.with(NodeFlags::NOADDR);
+        self.replicas_of(primary).filter(move |(_, node)| !node.flags.any(gone))
     }
 
     /// Who owns a slot.

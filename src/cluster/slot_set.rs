@@ -67,16 +67,42 @@ impl SlotSet {
 
     /// The slots, in order.
     pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
-        Slot::all().filter(|&slot| self.contains(slot))
+        self.words().flat_map(|(first, word)| {
+            // Each step takes the lowest bit away.
+            std::iter::successors(Some(word), |word| Some(word & (word - 1)).filter(|w| *w != 0))
+                .map(move |word| first + word.trailing_zeros() as u16)
+                .map(|number| Slot::new(number).expect("a set has a bit per slot"))
+        })
+    }
+
+    /// The bits in words of 64, with the number of the first slot of each; words without a slot
+    /// are left out.
+    fn words(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
+        let words = self.bits.chunks_exact(8).enumerate();
+        let words = words.map(|(at, bytes)| {
+            let bytes: [u8; 8] = bytes.try_into().expect("chunks of eight");
+            (at as u16 * 64, u64::from_le_bytes(bytes))
+        });
+        words.filter(|(_, word)| *word != 0)
     }
 
     /// The slots as the fewest ranges, in order.
     pub fn ranges(&self) -> Vec<RangeInclusive<u16>> {
         let mut ranges: Vec<RangeInclusive<u16>> = Vec::new();
-        for slot in self.iter().map(Slot::number) {
-            match ranges.last_mut() {
-                Some(last) if *last.end() + 1 == slot => *last = *last.start()..=slot,
-                _ => ranges.push(slot..=slot),
+        for (first, mut word) in self.words() {
+            // A run of set bits at a time: most sets are a few long ranges.
+            let mut at = first;
+            while word != 0 {
+                let gap = word.trailing_zeros();
+                let run = (word >> gap).trailing_ones();
+                let start = at + gap as u16;
+                let end = start + (run - 1) as u16;
+                match ranges.last_mut() {
+                    Some(last) if *last.end() + 1 == start => *last = *last.start()..=end,
+                    _ => ranges.push(start..=end),
+                }
+                at += (gap + run) as u16;
+                word = word.checked_shr(gap + run).unwrap_or(0);
             }
         }
         ranges
@@ -140,6 +166,19 @@ mod tests {
         assert_eq!(set(&[9, 1, 2, 3, 16_383]).to_string(), "1-3 9 16383");
         assert_eq!(SlotSet::full().to_string(), "0-16383");
         assert_eq!(SlotSet::full().len(), Slot::COUNT);
+    }
+
+    proptest::proptest! {
+        /// Ranges and slots tell of the same set, whatever the set.
+        #[test]
+        fn slots_and_ranges_agree(numbers in proptest::collection::btree_set(0u16..300, 0..200)) {
+            let numbers: Vec<u16> = numbers.into_iter().collect();
+            let set = set(&numbers);
+            proptest::prop_assert_eq!(set.iter().map(Slot::number).collect::<Vec<_>>(), &numbers[..]);
+            let ranges = set.ranges();
+            proptest::prop_assert!(ranges.windows(2).all(|two| two[0].end() + 1 < *two[1].start()));
+            proptest::prop_assert_eq!(ranges.into_iter().flatten().collect::<Vec<_>>(), numbers);
+        }
     }
 
     #[test]

@@ -5,17 +5,18 @@ use super::call::Ctx;
 use super::core::Core;
 use super::directives::Directives;
 use super::error::CommandError;
+use super::host::Host;
 use super::output::Output;
 use super::ownership::{self, Access};
 use super::pubsub::Post;
 use super::server::Server;
-use crate::bus::{Applied, BUS_PORT_OFFSET, Broadcast, Change, IpRange, Member, Options};
+use crate::bus::{Applied, BUS_PORT_OFFSET, Broadcast, Change, IpRange, Member, Options, Source};
 use crate::clock::Now;
 use crate::cluster::describe::EndpointKind;
 use crate::cluster::{Durable, SlotSet, is_hostname};
 use crate::command::{self, Flags, Spec};
 use crate::resp::Request;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const DISABLED: CommandError = CommandError::line("ERR This instance has cluster support disabled");
 
@@ -23,7 +24,7 @@ impl Core {
     /// Makes the node a member of a cluster: with what its nodes.conf holds, or as a fresh one.
     /// `seed` must differ from node to node, as the node's name is drawn from it.
     pub fn join_cluster(&mut self, now: Now, saved: Option<&Durable>, seed: [u8; 32]) {
-        let options = options(&self.server.directives);
+        let options = options(&self.server.directives, &*self.server.host);
         self.server.cluster = Some(Member::new(options, saved, seed, now));
         self.server.outputs.push_back(Output::Bus);
     }
@@ -52,6 +53,21 @@ impl Core {
             Broadcast::Module { module, .. } => {
                 tracing::debug!(module, "a message for a module, of which there is none");
             }
+        }
+    }
+
+    /// From here on this node copies that primary; if none, it is a primary itself.
+    pub fn replicate(&mut self, source: Option<Source>) {
+        // The member refuses to become a replica for as long as nothing here can copy.
+        tracing::debug!(?source, "what to copy has changed");
+    }
+
+    /// Holds back the writes of clients until then, or (none) no longer: a replica takes over, and
+    /// must have all that was written.
+    pub fn pause_writes(&mut self, until: Option<Instant>) {
+        match until {
+            Some(until) => self.server.failover_pause = Some(until),
+            None => self.server.end_failover_pause(),
         }
     }
 
@@ -89,7 +105,7 @@ impl Server {
     /// Tells the bus of settings that have changed.
     pub(super) fn configure_bus(&mut self) {
         if let Some(member) = &mut self.cluster {
-            member.set_options(options(&self.directives));
+            member.set_options(options(&self.directives, &*self.host));
             self.outputs.push_back(Output::Bus);
         }
     }
@@ -160,6 +176,22 @@ impl Ctx<'_> {
     }
 }
 
+/// From where nodes may connect: by default from this machine's own networks.
+fn allowed(text: &str, host: &dyn Host) -> Vec<IpRange> {
+    let ranges: Vec<&str> = text.split_ascii_whitespace().collect();
+    if ranges.is_empty() {
+        return host.local_subnets();
+    }
+    let range = |range: &&str| {
+        let parsed = range.parse::<IpRange>();
+        if let Err(error) = &parsed {
+            tracing::warn!(%error, "cluster-allow-from: ignored");
+        }
+        parsed.ok()
+    };
+    ranges.iter().filter_map(range).collect()
+}
+
 /// The port that nodes connect to.
 fn bus_port(directives: &Directives) -> u16 {
     let port = |name: &str| u16::try_from(directives.number(name)).unwrap_or_default();
@@ -170,7 +202,7 @@ fn bus_port(directives: &Directives) -> u16 {
 }
 
 /// The member's settings, as the directives have them.
-fn options(directives: &Directives) -> Options {
+fn options(directives: &Directives, host: &dyn Host) -> Options {
     let port = |name: &str| u16::try_from(directives.number(name)).ok().filter(|port| *port != 0);
     let listen = port("port").unwrap_or_default();
     let bus = bus_port(directives);
@@ -180,14 +212,6 @@ fn options(directives: &Directives) -> Options {
         tracing::warn!(announced, "cluster-announce-ip is no address: it is not announced");
     }
     let hostname = directives.text("cluster-announce-hostname");
-    let ranges = directives.text("cluster-allow-from").split_ascii_whitespace();
-    let allow_from = ranges.filter_map(|range| {
-        let parsed = range.parse::<IpRange>();
-        if let Err(error) = &parsed {
-            tracing::warn!(%error, "cluster-allow-from: ignored");
-        }
-        parsed.ok()
-    });
     Options {
         port: port("cluster-announce-port").unwrap_or(listen),
         bus_port: port("cluster-announce-bus-port").unwrap_or(bus),
@@ -201,6 +225,18 @@ fn options(directives: &Directives) -> Options {
             "unknown-endpoint" => EndpointKind::Unknown,
             _ => EndpointKind::Ip,
         },
-        allow_from: allow_from.collect(),
+        migration_barrier: directives.size("cluster-migration-barrier"),
+        allow_replica_migration: false,
+        no_failover: directives.is("cluster-replica-no-failover"),
+        replica_validity_factor: directives.number("cluster-replica-validity-factor") as u32,
+        replication_ping_period: Duration::from_secs(
+            directives.number("repl-ping-replica-period") as u64
+        ),
+        empty_restart_guard: directives.is("cluster-empty-restart-guard"),
+        human_name: Some(directives.text("cluster-announce-human-nodename"))
+            .filter(|name| is_hostname(name))
+            .map(str::to_owned),
+        allow_from: allowed(directives.text("cluster-allow-from"), host),
+        ..Options::new(listen)
     }
 }

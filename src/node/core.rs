@@ -258,7 +258,10 @@ impl Core {
         if server.pause.is_some_and(|pause| now.instant >= pause.until) {
             server.unpause();
         }
-        if server.active_expire {
+        if server.failover_pause.is_some_and(|until| now.instant >= until) {
+            server.end_failover_pause();
+        }
+        if server.active_expire && !server.is_write_paused(now) {
             self.expire(now);
         }
         let server = &mut self.server;

@@ -74,6 +74,7 @@ pub(super) const TABLE: &[Directive] = &[
     D::int("cluster-announce-port", 0, 65535, "0"),
     D::int("cluster-announce-tls-port", 0, 65535, "0"),
     D::text("cluster-config-file", "nodes.conf").at_start(),
+    D::flag("cluster-empty-restart-guard", "yes"),
     D::flag("cluster-enabled", "no").at_start(),
     D::bytes("cluster-link-sendbuf-limit", 0, "0"),
     D::int("cluster-migration-barrier", 0, I32, "1"),

@@ -136,7 +136,8 @@ impl Ctx<'_> {
                 spec.name
             ))));
         }
-        if self.server.pause.is_some() && self.is_paused(spec) {
+        let paused = self.server.pause.is_some() || self.server.failover_pause.is_some();
+        if paused && self.is_paused(spec) {
             return Ok(Checked::Paused);
         }
         if let Some(transaction) = &mut self.session.transaction
@@ -157,16 +158,19 @@ impl Ctx<'_> {
         }
     }
 
-    /// Whether CLIENT PAUSE holds a command back.
+    /// Whether CLIENT PAUSE or a manual failover holds a command back.
     #[cold]
     fn is_paused(&mut self, spec: &Spec) -> bool {
-        let Some(pause) = self.server.pause else { return false };
-        if self.now.instant >= pause.until {
+        let now = self.now.instant;
+        if self.server.pause.is_some_and(|pause| now >= pause.until) {
             self.server.unpause();
-            return false;
+        }
+        if self.server.failover_pause.is_some_and(|until| now >= until) {
+            self.server.end_failover_pause();
         }
         let may_write = self.flags_of(spec).intersects(Flags::WRITE.union(Flags::MAY_REPLICATE));
-        let held = !pause.writes_only || may_write;
+        let by_client = self.server.pause.is_some_and(|pause| !pause.writes_only || may_write);
+        let held = by_client || (may_write && self.server.failover_pause.is_some());
         self.session.paused = held;
         held
     }

@@ -1,5 +1,6 @@
 //! What the node asks of the process it runs in. A simulation has a host of its own.
 
+use crate::bus::IpRange;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +15,9 @@ pub trait Host {
 
     /// What the operating system says of the process.
     fn figures(&self) -> ProcessFigures;
+
+    /// The networks that this machine is in.
+    fn local_subnets(&self) -> Vec<IpRange>;
 
     /// Stops the whole node for a while: what `DEBUG SLEEP` is for.
     fn sleep(&self, time: Duration);

@@ -148,16 +148,25 @@ fn clients(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
     f.put("total_blocking_keys", keys);
     f.put("total_blocking_keys_on_nokey", gone_too);
     let pause = server.pause.filter(|pause| pause.until > ctx.now.instant);
-    f.put("paused_reason", if pause.is_some() { "client_pause" } else { "none" });
+    let failover = server.failover_pause.filter(|until| *until > ctx.now.instant);
+    f.put(
+        "paused_reason",
+        match (failover, pause) {
+            (Some(_), _) => "failover_in_progress",
+            (None, Some(_)) => "client_pause",
+            (None, None) => "none",
+        },
+    );
     f.put(
         "paused_actions",
         match pause {
-            None => "none",
-            Some(pause) if pause.writes_only => "write",
-            Some(_) => "all",
+            None if failover.is_none() => "none",
+            Some(pause) if !pause.writes_only => "all",
+            Some(_) | None => "write",
         },
     );
-    let left = pause.map_or(Duration::ZERO, |pause| pause.until - ctx.now.instant);
+    let until = pause.map(|pause| pause.until).max(failover);
+    let left = until.map_or(Duration::ZERO, |until| until - ctx.now.instant);
     f.put("paused_timeout_milliseconds", left.as_millis());
 }
 

@@ -61,6 +61,8 @@ pub(super) struct Server {
     pub(super) clients: Clients,
     /// CLIENT PAUSE.
     pub(super) pause: Option<Pause>,
+    /// Writes wait until then: a replica takes over.
+    pub(super) failover_pause: Option<Instant>,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub(super) active_expire: bool,
     /// More memory is used than `maxmemory` allows: commands that need more are refused.
@@ -122,6 +124,7 @@ impl Server {
             waiters: Waiters::default(),
             clients: Clients::default(),
             pause: None,
+            failover_pause: None,
             active_expire: true,
             over_memory: false,
             memory_peak: 0,
@@ -174,6 +177,22 @@ impl Server {
     /// The end of CLIENT PAUSE: those who wait are woken.
     pub(super) fn unpause(&mut self) {
         self.pause = None;
+        self.wake_paused();
+    }
+
+    /// The end of a manual failover, good or bad: those who wait are woken.
+    pub(super) fn end_failover_pause(&mut self) {
+        self.failover_pause = None;
+        self.wake_paused();
+    }
+
+    /// Whether the data must stay as it is for the moment: nothing expires meanwhile.
+    pub(super) fn is_write_paused(&self, now: Now) -> bool {
+        let lasts = |until: Instant| until > now.instant;
+        self.failover_pause.is_some_and(lasts) || self.pause.is_some_and(|pause| lasts(pause.until))
+    }
+
+    fn wake_paused(&mut self) {
         for session in self.clients.iter_mut().filter(|session| session.paused) {
             session.paused = false;
             self.outputs.push_back(Output::Wake(session.id));

@@ -11,6 +11,10 @@ mod blocking;
 struct StillHost;
 
 impl Host for StillHost {
+    fn local_subnets(&self) -> Vec<crate::bus::IpRange> {
+        Vec::new()
+    }
+
     fn elapsed(&self) -> Duration {
         Duration::ZERO
     }

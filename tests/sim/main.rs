@@ -4,5 +4,9 @@
 //! same seed gives the same run, to the byte.
 #![allow(clippy::disallowed_methods, reason = "a world has to begin at some moment")]
 
+mod checkers;
+mod data;
+mod failover;
 mod gossip;
+mod swarm;
 mod world;

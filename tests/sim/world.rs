@@ -1,8 +1,11 @@
 //! The world: hosts, the connections between them, and what happens when.
 //!
 //! Connections are TCP's: in order, late at will, stalled by a partition, gone with their host.
-//! A crash loses all but what was persisted.
+//! A crash loses all but what was persisted, and may come between any two outputs of a member. A
+//! host that is stopped (SIGSTOP) finds everything that was sent to it when it goes on.
 
+use crate::checkers::Checkers;
+use crate::data::Data;
 use keyway::bus::{self, Change, Input, IpRange, LinkId, Member, Options, Output, Refusal};
 use keyway::clock::Now;
 use keyway::cluster::{Durable, NodeFlags, NodeId, Slot, SlotSet};
@@ -19,11 +22,20 @@ pub(crate) const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a partition holds a packet before it is tried again.
 const STALL: Duration = Duration::from_millis(100);
+/// How often a replica gets what its primary has written.
+const COPY_EVERY: Duration = Duration::from_millis(40);
+/// How often what was written reaches the disk for good (`appendfsync everysec`).
+const FSYNC_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) struct Host {
     pub(crate) member: Member,
+    pub(crate) data: Data,
     disk: Option<String>,
     alive: bool,
+    /// Until when it is stopped.
+    stopped_until: Option<Instant>,
+    /// After how many more outputs it crashes.
+    fuse: Option<u32>,
     /// How often it has started: events of an earlier life do not reach a later one.
     life: u32,
 }
@@ -37,6 +49,9 @@ enum Event {
     Opened(LinkId),
     Closed(LinkId),
     Arrived { link: LinkId, bytes: Vec<u8>, from: usize },
+    Copy,
+    Fsync,
+    Write,
 }
 
 pub(crate) struct World {
@@ -51,6 +66,11 @@ pub(crate) struct World {
     latest: BTreeMap<End, Instant>,
     /// Pairs, from and to, between which nothing gets through.
     cut: BTreeSet<(usize, usize)>,
+    /// Pairs between which everything takes longer.
+    slow: BTreeMap<(usize, usize), Duration>,
+    pub(crate) checkers: Checkers,
+    /// What the last write was.
+    written: u64,
     trace: DefaultHasher,
 }
 
@@ -71,16 +91,34 @@ impl World {
             peers: BTreeMap::new(),
             latest: BTreeMap::new(),
             cut: BTreeSet::new(),
+            slow: BTreeMap::new(),
+            checkers: Checkers::default(),
+            written: 0,
             trace: DefaultHasher::new(),
         };
         for host in 0..hosts {
             let seed = world.rng.random();
             let member = Member::new(Self::options(), None, seed, world.now);
-            world.hosts.push(Host { member, disk: None, alive: true, life: 0 });
+            world.hosts.push(Host {
+                member,
+                data: Data::default(),
+                disk: None,
+                alive: true,
+                stopped_until: None,
+                fuse: None,
+                life: 0,
+            });
             world.drain(host);
-            world.schedule(host, Duration::ZERO, Event::Tick);
+            world.begin(host);
         }
         world
+    }
+
+    /// What a host does from its start on.
+    fn begin(&mut self, host: usize) {
+        for event in [Event::Tick, Event::Copy, Event::Fsync] {
+            self.schedule(host, Duration::ZERO, event);
+        }
     }
 
     fn options() -> Options {
@@ -112,6 +150,7 @@ impl World {
 
     /// An operator's command.
     pub(crate) fn apply(&mut self, host: usize, change: Change) -> Result<(), Refusal> {
+        self.tell_of_data(host);
         let applied = self.hosts[host].member.apply(self.now, change);
         self.drain(host);
         applied.map(|_| ())
@@ -138,9 +177,50 @@ impl World {
         self.run_until("a cluster", Duration::from_secs(20), |world| world.agrees_and_is_ok());
     }
 
+    /// A cluster whose first `primaries` hosts have `each` replicas: the hosts after them, in turn.
+    pub(crate) fn form_with_replicas(&mut self, primaries: usize) {
+        self.form(primaries);
+        for host in primaries..self.hosts.len() {
+            let node = self.id((host - primaries) % primaries).to_string();
+            let change = Change::Replicate { node, has_keys: false };
+            self.apply(host, change).expect("an empty node");
+        }
+        self.run_until("replicas", Duration::from_secs(20), |world| {
+            let linked = |host: usize| world.hosts[host].data.is_linked();
+            world.agrees_and_is_ok() && (primaries..world.hosts.len()).all(linked)
+        });
+    }
+
+    /// Clients write to this host, if it is a primary, from here on.
+    pub(crate) fn write_to(&mut self, host: usize) {
+        self.schedule(host, Duration::ZERO, Event::Write);
+    }
+
+    pub(crate) fn is_alive(&self, host: usize) -> bool {
+        self.hosts[host].alive
+    }
+
+    /// The host crashes after so many more of its outputs.
+    pub(crate) fn crash_after(&mut self, host: usize, outputs: u32) {
+        self.hosts[host].fuse = Some(outputs);
+    }
+
+    /// SIGSTOP for so long, then SIGCONT.
+    pub(crate) fn stop(&mut self, host: usize, time: Duration) {
+        self.hosts[host].stopped_until = Some(self.now.instant + time);
+    }
+
+    /// Everything from one to the other takes so much longer.
+    pub(crate) fn slow_down(&mut self, from: usize, to: usize, by: Duration) {
+        self.slow.insert((from, to), by);
+    }
+
     pub(crate) fn crash(&mut self, host: usize) {
+        self.hosts[host].fuse = None;
         self.hosts[host].alive = false;
         self.hosts[host].life += 1;
+        self.hosts[host].stopped_until = None;
+        self.hosts[host].data.crash();
         let ends: Vec<End> = self.peers.keys().filter(|end| end.0 == host).copied().collect();
         for end in ends {
             self.hang_up(end);
@@ -154,8 +234,10 @@ impl World {
         let member = Member::new(Self::options(), Some(&saved), seed, self.now);
         self.hosts[host].member = member;
         self.hosts[host].alive = true;
+        let is_empty = self.hosts[host].data.is_empty();
+        self.hosts[host].member.guard_if_empty(self.now, is_empty);
         self.drain(host);
-        self.schedule(host, Duration::ZERO, Event::Tick);
+        self.begin(host);
     }
 
     /// Cuts the hosts in two, in both directions.
@@ -176,6 +258,7 @@ impl World {
 
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
+        self.slow.clear();
     }
 
     fn hang_up(&mut self, end: End) {
@@ -188,12 +271,26 @@ impl World {
     }
 
     fn feed(&mut self, host: usize, input: Input) {
+        self.tell_of_data(host);
         self.hosts[host].member.handle_input(self.now, input);
         self.drain(host);
     }
 
+    fn tell_of_data(&mut self, host: usize) {
+        let host = &mut self.hosts[host];
+        host.member.set_replication(host.data.replication());
+    }
+
     fn drain(&mut self, host: usize) {
         while let Some(output) = self.hosts[host].member.poll_output() {
+            if let Some(left) = &mut self.hosts[host].fuse {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    self.crash(host);
+                    return;
+                }
+            }
+            self.checkers.output(self.hosts[host].member.view(), &output);
             match output {
                 Output::Persist(durable) => {
                     let text = durable.to_text();
@@ -208,7 +305,9 @@ impl World {
                     let Some(peer) = self.peers.get(&(host, link)).copied() else { continue };
                     let mut bytes = Vec::new();
                     bus::encode(&packet, &mut bytes);
-                    let delay = self.delay();
+                    self.checkers.count(bytes.len());
+                    let slow = self.slow.get(&(host, peer.0)).copied().unwrap_or_default();
+                    let delay = self.delay() + slow;
                     let latest = self.latest.entry(peer).or_insert(self.now.instant);
                     *latest = (self.now.instant + delay).max(*latest);
                     let after = latest.saturating_duration_since(self.now.instant);
@@ -216,6 +315,14 @@ impl World {
                     self.schedule(peer.0, after, event);
                 }
                 Output::Close(link) => self.hang_up((host, link)),
+                Output::Replicate(source) => {
+                    let of = source.map(|source| {
+                        let at = |other: &usize| ip(*other) == source.address.ip();
+                        (0..self.hosts.len()).find(at).expect("an address of this world")
+                    });
+                    self.hosts[host].data.follow(of);
+                }
+                Output::PauseWrites(until) => self.hosts[host].data.pause(until),
                 Output::SlotsLost(_) | Output::Deliver(_) => {}
             }
         }
@@ -228,12 +335,33 @@ impl World {
         if self.hosts[host].life != life || !self.hosts[host].alive {
             return;
         }
+        if let Some(until) = self.hosts[host].stopped_until {
+            if self.now.instant < until {
+                let left = until.saturating_duration_since(self.now.instant);
+                self.schedule(host, left, event);
+                return;
+            }
+            self.hosts[host].stopped_until = None;
+        }
         match event {
             Event::Tick => {
                 self.feed(host, Input::Timeout);
                 let due = self.hosts[host].member.poll_timeout().expect("a member always ticks");
                 let after = due.saturating_duration_since(self.now.instant);
                 self.schedule(host, after.max(Duration::from_millis(1)), Event::Tick);
+            }
+            Event::Copy => {
+                self.copy(host);
+                self.schedule(host, COPY_EVERY, Event::Copy);
+            }
+            Event::Fsync => {
+                self.hosts[host].data.fsync();
+                self.schedule(host, FSYNC_EVERY, Event::Fsync);
+            }
+            Event::Write => {
+                self.write(host);
+                let pause = self.delay();
+                self.schedule(host, pause, Event::Write);
             }
             Event::Dialled { link, to } => self.dial(host, link, to),
             Event::Opened(link) => self.feed(host, Input::Opened(link)),
@@ -257,6 +385,37 @@ impl World {
         }
     }
 
+    /// A client's write, if this host takes any.
+    fn write(&mut self, host: usize) {
+        let Host { member, data, .. } = &mut self.hosts[host];
+        let view = member.view();
+        let myself = view.myself();
+        let serves = myself.is_voter() && view.state_ok && !member.is_guarded();
+        if serves && !data.is_paused(self.now.instant) {
+            self.written += 1;
+            data.write(self.written);
+            self.checkers.written(myself.shard_id, self.written);
+        }
+    }
+
+    /// A replica gets what its primary has.
+    fn copy(&mut self, host: usize) {
+        let Some(from) = self.hosts[host].data.source() else { return };
+        let reached = self.hosts[from].alive
+            && self.hosts[from].stopped_until.is_none()
+            && !self.hosts[from].member.is_guarded()
+            && !self.is_cut(from, host)
+            && !self.is_cut(host, from);
+        if !reached {
+            self.hosts[host].data.lose_link();
+            return;
+        }
+        let theirs = std::mem::take(&mut self.hosts[from].data);
+        let now = self.now.instant;
+        self.hosts[host].data.copy(&theirs, now);
+        self.hosts[from].data = theirs;
+    }
+
     fn dial(&mut self, host: usize, link: LinkId, to: SocketAddr) {
         let target =
             (0..self.hosts.len()).find(|other| SocketAddr::new(ip(*other), BUS_PORT) == to);
@@ -268,7 +427,7 @@ impl World {
             self.schedule(host, CONNECT_TIMEOUT, Event::Closed(link));
             return;
         }
-        let Some(accepted) = self.hosts[target].member.new_link() else {
+        let Some(accepted) = self.hosts[target].member.new_link(ip(host), ip(target)) else {
             self.feed(host, Input::Closed(link));
             return;
         };
@@ -337,6 +496,31 @@ impl World {
 
     pub(crate) fn agrees_and_is_ok(&self) -> bool {
         self.alive().all(|host| host.member.view().state_ok) && self.agrees()
+    }
+
+    /// How many that are alive are primaries with slots.
+    pub(crate) fn live_primaries(&self) -> usize {
+        self.alive().filter(|host| host.member.view().myself().is_voter()).count()
+    }
+
+    /// Whether every replica has what its primary has, but for what was written this very moment.
+    pub(crate) fn replicas_have_their_primarys_data(&self) -> bool {
+        self.alive().filter(|host| host.member.view().myself().is_replica()).all(|host| {
+            let data = &host.data;
+            let Some(source) = data.source() else { return false };
+            let source = &self.hosts[source];
+            data.is_linked()
+                && source.member.view().myself().is_primary()
+                && source.data.log().starts_with(data.log())
+        })
+    }
+
+    /// Changes the settings of a host.
+    pub(crate) fn with_options(&mut self, host: usize, change: impl FnOnce(&mut Options)) {
+        let mut options = self.hosts[host].member.options().clone();
+        change(&mut options);
+        self.hosts[host].member.set_options(options);
+        self.drain(host);
     }
 
     pub(crate) fn show(&self) -> String {

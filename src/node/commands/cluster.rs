@@ -1,7 +1,7 @@
 //! CLUSTER and what else clients of a cluster say. Syntax and texts are Redis's; what the commands
 //! do is decided in [`crate::bus`].
 
-use crate::bus::{Applied, BUS_PORT_OFFSET, Change, Member, Refusal};
+use crate::bus::{Applied, BUS_PORT_OFFSET, Change, FailoverMode, Member, Refusal};
 use crate::cluster::describe;
 use crate::cluster::{Epoch, NodeId, Slot, SlotSet};
 use crate::node::args::{integer, is};
@@ -237,19 +237,21 @@ fn saveconfig(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Outcome {
 }
 
 fn replicate(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Outcome {
-    change(ctx, Change::Replicate(text(request.arg(2))))
+    ctx.server.member()?;
+    let has_keys = !ctx.keyspace.is_empty();
+    change(ctx, Change::Replicate { node: text(request.arg(2)), has_keys })
 }
 
 fn failover(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Outcome {
     ctx.server.member()?;
-    match request.get(2) {
+    let mode = match request.get(2) {
         _ if request.len() > 3 => return Err(wrong_form(request.arg(1))),
-        Some(arg) if !is(arg, "force") && !is(arg, "takeover") => {
-            return Err(CommandError::Syntax);
-        }
-        Some(_) | None => {}
-    }
-    change(ctx, Change::Failover)
+        None => FailoverMode::Agreed,
+        Some(arg) if is(arg, "force") => FailoverMode::Force,
+        Some(arg) if is(arg, "takeover") => FailoverMode::Takeover,
+        Some(_) => return Err(CommandError::Syntax),
+    };
+    change(ctx, Change::Failover(mode))
 }
 
 fn info(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Outcome {

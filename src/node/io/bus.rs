@@ -6,7 +6,7 @@
 //! what a restart would undo.
 
 use super::persist::NodesConf;
-use crate::bus::{self, Broadcast, Input, LinkId, Member, Output};
+use crate::bus::{self, Broadcast, Input, LinkId, Member, Output, Source};
 use crate::clock::Now;
 use crate::cluster::SlotSet;
 use bytes::BytesMut;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -36,6 +36,12 @@ pub trait Owner: 'static {
 
     /// The keys of these slots are not this node's any more.
     fn slots_lost(&self, slots: &SlotSet);
+
+    /// From here on the node copies that primary; if none, it is a primary itself.
+    fn replicate(&self, source: Option<Source>);
+
+    /// The writes of clients wait until then, or no longer.
+    fn pause_writes(&self, until: Option<Instant>);
 
     /// Another node passes a message on.
     fn deliver(&self, broadcast: Broadcast);
@@ -158,6 +164,8 @@ impl<O: Owner> Mesh<O> {
                     }
                 }
                 Output::SlotsLost(slots) => self.owner.slots_lost(&slots),
+                Output::Replicate(source) => self.owner.replicate(source),
+                Output::PauseWrites(until) => self.owner.pause_writes(until),
                 Output::Deliver(broadcast) => self.owner.deliver(broadcast),
             }
         }
@@ -180,8 +188,9 @@ impl<O: Owner> Mesh<O> {
 
     fn accept(self: &Rc<Self>, stream: TcpStream) {
         let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
-        let Some(id) = self.owner.with_member(|member| member.new_link()) else {
-            tracing::debug!(%peer, "too many connections from nodes that are not known");
+        let new = self.owner.with_member(|member| member.new_link(peer.ip(), local.ip()));
+        let Some(id) = new else {
+            tracing::debug!(%peer, "a connection to the cluster bus is not taken");
             return;
         };
         self.feed(Input::Accepted { link: id, peer: peer.ip(), local: local.ip() });

@@ -3,7 +3,7 @@
 
 use super::bus::{Mesh, Owner};
 use super::free::Freer;
-use crate::bus::{Broadcast, Member};
+use crate::bus::{Broadcast, Member, Source};
 use crate::cluster::SlotSet;
 use crate::net::Shutdown;
 use crate::node::{ClientId, Core, Output};
@@ -11,7 +11,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes that one read takes at most. The buffer is shared by all clients: one that waits for its
 /// next request holds none.
@@ -163,6 +163,18 @@ impl Owner for Weak<Engine> {
     fn slots_lost(&self, slots: &SlotSet) {
         if let Some(engine) = self.upgrade() {
             engine.with_core(|core| core.drop_slots(slots));
+        }
+    }
+
+    fn replicate(&self, source: Option<Source>) {
+        if let Some(engine) = self.upgrade() {
+            engine.with_core(|core| core.replicate(source));
+        }
+    }
+
+    fn pause_writes(&self, until: Option<Instant>) {
+        if let Some(engine) = self.upgrade() {
+            engine.with_core(|core| core.pause_writes(until));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The process around a node, as the node asks for it.
 
+use crate::bus::IpRange;
 use crate::node::{Host, ProcessFigures};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -50,6 +51,10 @@ impl Host for Process {
             cpu_system_children,
             cpu_user_children,
         }
+    }
+
+    fn local_subnets(&self) -> Vec<IpRange> {
+        super::subnets::local_subnets()
     }
 
     fn sleep(&self, time: Duration) {

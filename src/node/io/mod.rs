@@ -8,6 +8,7 @@ mod host;
 mod listen;
 mod log;
 mod persist;
+mod subnets;
 mod title;
 
 pub use bus::{Mesh, Owner};

@@ -1,0 +1,129 @@
+//! The voter's half of an election: one vote per epoch, and never for a replica that is behind.
+//!
+//! Every primary with slots has one vote in each epoch. The vote is part of what must survive a
+//! restart, and whatever must is saved before anything is sent ([`Member::poll_output`]): a voter
+//! that forgot its vote in a crash could give it away twice, and two replicas could win the same
+//! slots under one epoch.
+
+use super::{Body, Header, Member, Node, NodeKey, Packet};
+use crate::clock::Now;
+use crate::cluster::{Epoch, NodeFlags, Slot};
+use std::time::Duration;
+
+/// After a vote, the replicas of that primary get no other for so many node timeouts: the one
+/// that was voted for needs time to tell everybody.
+const VOTE_AGAIN_TIMEOUTS: u32 = 2;
+
+/// Why a replica does not get our vote. The texts are those of Redis's log, where operators look
+/// for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VoteRefusal {
+    /// We have none to give.
+    #[error("I'm not a master with slots")]
+    NotAVoter,
+    /// An older election.
+    #[error("reqEpoch ({asked}) < curEpoch({current})")]
+    StaleEpoch {
+        /// Of the request.
+        asked: Epoch,
+        /// The highest that we have seen.
+        current: Epoch,
+    },
+    /// The vote of this epoch is given.
+    #[error("already voted for epoch {0}")]
+    AlreadyVoted(Epoch),
+    /// There is nothing that it could take over.
+    #[error("it is a master node")]
+    IsPrimary,
+    /// There is nothing known that it could take over.
+    #[error("I don't know its master")]
+    UnknownPrimary,
+    /// Nobody asked it to take over.
+    #[error("its master is up")]
+    PrimaryIsUp,
+    /// Another replica of that primary was voted for a moment ago.
+    #[error("can't vote about this master before {} milliseconds", .0.as_millis())]
+    VotedLately(Duration),
+    /// It does not know who owns what by now.
+    #[error("slot {slot} epoch ({claimed}) > reqEpoch ({asked})")]
+    StaleSlots {
+        /// A slot that it would take.
+        slot: Slot,
+        /// Under which epoch its owner has it.
+        claimed: Epoch,
+        /// Under which epoch the candidate believes that its primary has it.
+        asked: Epoch,
+    },
+}
+
+impl Member {
+    /// A replica asks for our vote. Its epoch has been taken over as the current one by now, if
+    /// it was a higher one.
+    pub(super) fn handle_vote_request(&mut self, now: Now, candidate: NodeKey, header: &Header) {
+        let id = header.sender;
+        let primary = match self.judge_vote_request(now, candidate, header) {
+            Ok(primary) => primary,
+            // Most nodes that are asked are no voters: that is no news.
+            Err(VoteRefusal::NotAVoter) => return,
+            Err(refusal) => {
+                tracing::warn!("Failover auth denied to {id}: {refusal}");
+                return;
+            }
+        };
+        let epoch = self.view.current_epoch;
+        self.view.last_vote_epoch = epoch;
+        self.view.node_mut(primary).voted_at = Some(now.instant);
+        self.out.persist = true;
+        tracing::info!("Failover auth granted to {id} for epoch {epoch}");
+        if let Some(link) = self.view.node(candidate).outbound {
+            let header = Box::new(self.header());
+            self.send(link, Packet::Full { header, body: Body::VoteGranted });
+        }
+    }
+
+    /// The primary that is to be replaced, if the candidate may.
+    fn judge_vote_request(
+        &self,
+        now: Now,
+        candidate: NodeKey,
+        header: &Header,
+    ) -> Result<NodeKey, VoteRefusal> {
+        let view = &self.view;
+        if !view.myself().is_voter() || self.is_guarded() {
+            return Err(VoteRefusal::NotAVoter);
+        }
+        let (asked, current) = (header.current_epoch, view.current_epoch);
+        if asked < current {
+            return Err(VoteRefusal::StaleEpoch { asked, current });
+        }
+        if view.last_vote_epoch >= current {
+            return Err(VoteRefusal::AlreadyVoted(view.last_vote_epoch));
+        }
+        let node = view.node(candidate);
+        if !node.is_replica() {
+            return Err(VoteRefusal::IsPrimary);
+        }
+        let primary = node.primary.ok_or(VoteRefusal::UnknownPrimary)?;
+        let replaced = view.node(primary);
+        if !replaced.flags.any(NodeFlags::FAIL) && !header.force_ack {
+            return Err(VoteRefusal::PrimaryIsUp);
+        }
+        self.rest_after_vote(now, replaced)
+            .map_or(Ok(()), |left| Err(VoteRefusal::VotedLately(left)))?;
+        let asked = header.config_epoch;
+        for slot in header.slots.iter() {
+            let owner = view.owner(slot).map(|owner| view.node(owner).config_epoch);
+            if let Some(claimed) = owner.filter(|claimed| *claimed > asked) {
+                return Err(VoteRefusal::StaleSlots { slot, claimed, asked });
+            }
+        }
+        Ok(primary)
+    }
+
+    /// How long the replicas of a primary have to wait for another vote, if they have to.
+    fn rest_after_vote(&self, now: Now, primary: &Node) -> Option<Duration> {
+        let rest = self.options.node_timeout * VOTE_AGAIN_TIMEOUTS;
+        let passed = now.instant.saturating_duration_since(primary.voted_at?);
+        rest.checked_sub(passed).filter(|left| !left.is_zero())
+    }
+}

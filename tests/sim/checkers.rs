@@ -1,0 +1,75 @@
+//! What must hold at every moment, whatever happens: told of every output of every member.
+
+use keyway::bus::{Body, Kind, Output, Packet, View};
+use keyway::cluster::{Epoch, NodeFlags, NodeId, SlotSet};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Default)]
+pub(crate) struct Checkers {
+    /// Whose vote went to whom, by epoch.
+    votes: BTreeSet<(NodeId, Epoch)>,
+    /// What is on each node's disk of the epoch it voted in.
+    saved_votes: BTreeMap<NodeId, Epoch>,
+    /// Who claimed which slots under which epoch.
+    claims: BTreeMap<Epoch, BTreeMap<NodeId, SlotSet>>,
+    /// Operators who take epochs without asking (reshards, TAKEOVER) can give two nodes one.
+    pub(crate) operators_are_at_work: bool,
+    /// Packets and bytes that were sent.
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    written: BTreeMap<u64, Option<NodeId>>,
+}
+
+impl Checkers {
+    pub(crate) fn count(&mut self, bytes: usize) {
+        self.packets += 1;
+        self.bytes += bytes as u64;
+    }
+
+    pub(crate) fn written(&mut self, shard: Option<NodeId>, what: u64) {
+        self.written.insert(what, shard);
+    }
+
+    /// Everything that was written so far.
+    pub(crate) fn writes(&self) -> impl Iterator<Item = u64> {
+        self.written.keys().copied()
+    }
+
+    pub(crate) fn output(&mut self, view: &View, output: &Output) {
+        match output {
+            Output::Persist(durable) => {
+                let id = durable.myself().id;
+                self.saved_votes.insert(id, durable.last_vote_epoch);
+            }
+            Output::Send { packet, .. } if packet.kind() == Kind::VoteGranted => {
+                let id = view.myself().id;
+                let epoch = view.last_vote_epoch;
+                assert!(self.votes.insert((id, epoch)), "{id} voted twice in epoch {epoch}");
+                let saved = self.saved_votes.get(&id).copied();
+                assert_eq!(saved, Some(epoch), "a vote was sent that is not on disk");
+            }
+            Output::Send { packet: Packet::Full { header, body }, .. } => {
+                let claims = matches!(body, Body::Ping(_) | Body::Pong(_))
+                    && header.flags.any(NodeFlags::PRIMARY)
+                    && !header.slots.is_empty()
+                    && header.config_epoch > Epoch::ZERO;
+                if claims && !self.operators_are_at_work {
+                    self.claim(header.sender, header.config_epoch, &header.slots);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn claim(&mut self, id: NodeId, epoch: Epoch, slots: &SlotSet) {
+        let of_epoch = self.claims.entry(epoch).or_default();
+        if of_epoch.get(&id) == Some(slots) {
+            return;
+        }
+        for (other, theirs) in of_epoch.iter().filter(|(other, _)| **other != id) {
+            let both = theirs.iter().find(|slot| slots.contains(*slot));
+            assert_eq!(both, None, "{id} and {other} claim a slot under epoch {epoch}");
+        }
+        of_epoch.insert(id, slots.clone());
+    }
+}

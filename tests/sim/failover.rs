@@ -1,0 +1,255 @@
+//! Replicas that take over: by election, by an operator, and what becomes of the data.
+
+use crate::world::{NODE_TIMEOUT, World};
+use keyway::bus::{Change, FailoverMode};
+use keyway::cluster::{NodeFlags, Slot};
+use std::time::Duration;
+
+/// The bound that the project gives itself.
+const PROMOTION_MAX: Duration = Duration::from_secs(2 * 2 + 2);
+
+/// The host that owns the slots which `host` owned when the cluster was formed with three
+/// primaries.
+fn owner_of_share(world: &World, share: usize) -> Option<usize> {
+    let slot = Slot::new((share * Slot::COUNT / 3 + 7) as u16).expect("a slot of the test");
+    (0..world.hosts.len()).filter(|&host| world.is_alive(host)).find(|&host| {
+        let view = world.hosts[host].member.view();
+        view.owner(slot).is_some_and(|key| view.node(key).id == world.id(host))
+    })
+}
+
+fn is_primary(world: &World, host: usize) -> bool {
+    world.hosts[host].member.view().myself().is_primary()
+}
+
+#[test]
+fn a_replica_takes_over_from_a_primary_that_died() {
+    let mut worst = Duration::ZERO;
+    for seed in 0..20 {
+        let mut world = World::new(seed, 6);
+        world.form_with_replicas(3);
+        world.write_to(0);
+        world.run(Duration::from_secs(2));
+        world.crash(0);
+        let promoted = |world: &World| owner_of_share(world, 0) == Some(3);
+        worst = worst.max(world.run_until("it is elected", PROMOTION_MAX, promoted));
+        world.run_until("all know it", Duration::from_secs(5), |world| {
+            world.agrees_and_is_ok() && world.live_primaries() == 3
+        });
+        world.restart(0);
+        world.run_until("the old one is its replica", Duration::from_secs(20), |world| {
+            let data = &world.hosts[0].data;
+            world.agrees_and_is_ok() && data.source() == Some(3) && data.is_linked()
+        });
+    }
+    println!("worst time to promotion: {worst:?} at a node timeout of {NODE_TIMEOUT:?}");
+}
+
+#[test]
+fn two_primaries_that_die_at_once_are_both_replaced() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 10);
+        world.form_with_replicas(5);
+        world.crash(1);
+        world.crash(3);
+        world.run_until("both are replaced", PROMOTION_MAX, |world| {
+            is_primary(world, 6) && is_primary(world, 8)
+        });
+        world.run_until("all is well", Duration::from_secs(10), World::agrees_and_is_ok);
+    }
+}
+
+#[test]
+fn the_replica_with_the_most_data_is_elected() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 9);
+        world.form_with_replicas(3);
+        // Hosts 3 and 6 copy host 0; 6 hears nothing of the latest writes.
+        world.write_to(0);
+        world.cut_one_way(0, 6);
+        world.run(Duration::from_millis(700));
+        world.crash(0);
+        world.heal();
+        world.run_until("one is elected", PROMOTION_MAX + Duration::from_secs(1), |world| {
+            owner_of_share(world, 0).is_some()
+        });
+        assert_eq!(owner_of_share(&world, 0), Some(3), "seed {seed}");
+        world.run_until("the other follows", Duration::from_secs(10), |world| {
+            world.hosts[6].data.source() == Some(3) && world.hosts[6].data.is_linked()
+        });
+    }
+}
+
+#[test]
+fn a_replica_without_the_data_is_not_elected() {
+    let mut world = World::new(4, 6);
+    world.form_with_replicas(3);
+    world.cut_one_way(0, 3);
+    world.run(Duration::from_secs(1));
+    world.crash(3);
+    world.restart(3);
+    world.crash(0);
+    world.heal();
+    world.run(Duration::from_secs(60));
+    assert_eq!(owner_of_share(&world, 0), None, "it never had the data");
+    world.restart(0);
+    world.run_until("all is well", Duration::from_secs(30), World::agrees_and_is_ok);
+}
+
+#[test]
+fn an_operator_changes_primaries_and_no_write_is_lost() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 6);
+        world.form_with_replicas(3);
+        world.write_to(0);
+        world.write_to(3);
+        world.run(Duration::from_secs(2));
+        for (new, old) in [(3, 0), (0, 3)] {
+            world.apply(new, Change::Failover(FailoverMode::Agreed)).expect("a replica");
+            let took = world.run_until("it took over", Duration::from_secs(5), |world| {
+                is_primary(world, new) && world.hosts[old].data.source() == Some(new)
+            });
+            assert!(took < Duration::from_secs(2), "it took {took:?}");
+            world.run_until("they agree", Duration::from_secs(10), World::agrees_and_is_ok);
+            world.run(Duration::from_secs(6));
+        }
+        let log = world.hosts[0].data.log();
+        assert!(world.checkers.writes().eq(log.iter().copied()), "seed {seed}: a write is lost");
+        assert!(log.len() > 500);
+    }
+}
+
+#[test]
+fn an_operator_forces_a_replica_up_when_its_primary_or_everyone_is_gone() {
+    let mut world = World::new(1, 6);
+    world.form_with_replicas(3);
+    world.crash(0);
+    world.apply(3, Change::Failover(FailoverMode::Force)).expect("a replica");
+    world.run_until("it took over", Duration::from_secs(1), |world| is_primary(world, 3));
+    world.crash(1);
+    world.crash(2);
+    let refused = world.apply(4, Change::Failover(FailoverMode::Agreed));
+    assert!(refused.is_ok(), "the link is still up, as far as it knows: {refused:?}");
+    world.run(Duration::from_secs(6));
+    assert!(!is_primary(&world, 4), "it cannot agree with a dead one");
+    world.apply(4, Change::Failover(FailoverMode::Takeover)).expect("a replica");
+    assert!(is_primary(&world, 4), "nobody is asked");
+}
+
+#[test]
+fn a_replica_that_may_not_stand_does_not() {
+    let mut world = World::new(2, 6);
+    world.form_with_replicas(3);
+    world.with_options(3, |options| options.no_failover = true);
+    world.crash(0);
+    world.run(Duration::from_secs(30));
+    assert_eq!(owner_of_share(&world, 0), None);
+    let flags = |seer: usize| {
+        let view = world.hosts[seer].member.view();
+        view.by_id(&world.id(3)).expect("known").flags
+    };
+    assert!((1..6).all(|seer| flags(seer).any(NodeFlags::NOFAILOVER)), "all are told");
+}
+
+#[test]
+fn a_primary_that_lost_its_data_leaves_the_slots_to_its_replica() {
+    for seed in 0..10 {
+        let mut world = World::new(seed, 6);
+        world.form_with_replicas(3);
+        world.write_to(0);
+        world.run(Duration::from_secs(3));
+        let before = world.hosts[3].data.log().len();
+        world.crash(0);
+        world.hosts[0].data.lose_all();
+        world.restart(0);
+        world.run_until("the replica took over", Duration::from_secs(9), |world| {
+            is_primary(world, 3) && world.hosts[0].data.is_linked()
+        });
+        assert!(world.hosts[0].data.log().len() >= before, "seed {seed}: the data is gone");
+        world.run_until("all is well", Duration::from_secs(10), World::agrees_and_is_ok);
+    }
+}
+
+#[test]
+fn a_primary_that_nobody_can_replace_serves_empty_in_the_end() {
+    let mut world = World::new(3, 6);
+    world.form_with_replicas(3);
+    world.crash(3);
+    world.crash(0);
+    world.hosts[0].data.lose_all();
+    world.restart(0);
+    world.run(Duration::from_secs(8));
+    assert!(world.hosts[0].member.is_guarded());
+    world.run(Duration::from_secs(2));
+    assert!(!world.hosts[0].member.is_guarded());
+    world.restart(3);
+    world.run_until("all is well", Duration::from_secs(20), World::agrees_and_is_ok);
+    assert_eq!(owner_of_share(&world, 0), Some(0));
+}
+
+#[test]
+fn a_shard_with_replicas_to_spare_sends_one_to_a_shard_without() {
+    for seed in 0..5 {
+        let mut world = World::new(seed, 7);
+        world.form_with_replicas(3);
+        // Hosts 3 and 6 copy host 0; host 4 is the only replica of host 1.
+        world.crash(4);
+        world.run_until("one has moved", Duration::from_secs(20), |world| {
+            [3, 6].iter().any(|&host| world.hosts[host].data.source() == Some(1))
+        });
+        world.run(Duration::from_secs(20));
+        let left = [3, 6].iter().filter(|&&host| world.hosts[host].data.source() == Some(0));
+        assert_eq!(left.count(), 1, "seed {seed}: the barrier holds");
+        world.run_until("all is well", Duration::from_secs(10), World::agrees_and_is_ok);
+    }
+}
+
+#[test]
+fn a_primary_that_was_stopped_past_its_failover_comes_back_as_a_replica() {
+    for seed in 0..10 {
+        let mut world = World::new(seed, 6);
+        world.form_with_replicas(3);
+        world.write_to(0);
+        world.run(Duration::from_secs(1));
+        world.stop(0, Duration::from_secs(15));
+        world.run_until("it is replaced", PROMOTION_MAX, |world| is_primary(world, 3));
+        world.run(Duration::from_secs(12));
+        world.run_until("it follows", Duration::from_secs(10), |world| {
+            world.agrees_and_is_ok() && world.hosts[0].data.source() == Some(3)
+        });
+    }
+}
+
+/// Everyone stands still at once (a suspended machine): nobody is to blame.
+#[test]
+fn nodes_that_were_all_stopped_do_not_fail_each_other() {
+    let mut world = World::new(8, 6);
+    world.form_with_replicas(3);
+    for host in 0..6 {
+        world.stop(host, Duration::from_secs(30));
+    }
+    world.run(Duration::from_secs(60));
+    for host in 0..6 {
+        assert_eq!(is_primary(&world, host), host < 3, "host {host} has changed its role");
+    }
+    assert!(world.agrees_and_is_ok());
+}
+
+#[test]
+fn a_partitioned_primary_stops_before_its_slots_are_served_elsewhere() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 10);
+        world.form_with_replicas(5);
+        world.partition(&[0, 1]);
+        let took = world.run_until("replicas took over", Duration::from_secs(15), |world| {
+            is_primary(world, 5) && is_primary(world, 6)
+        });
+        for old in [0, 1] {
+            let stopped = !world.hosts[old].member.view().state_ok;
+            assert!(stopped, "seed {seed}: two primaries take writes after {took:?}");
+        }
+        world.heal();
+        world.run_until("all is well", Duration::from_secs(30), World::agrees_and_is_ok);
+        assert!(!is_primary(&world, 0) && !is_primary(&world, 1));
+    }
+}
