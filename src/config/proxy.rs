@@ -95,6 +95,8 @@ impl ProxyConfig {
             client_input_bytes: limits.client_input_bytes.as_usize(),
             gather_bytes: limits.gather_bytes.as_usize(),
             large_bytes: limits.large_bytes.as_usize(),
+            pinned_max: limits.pinned_max.get(),
+            transaction_bytes: limits.transaction_bytes.as_usize(),
             idle_timeout: timing.idle_timeout.0,
             handshake_timeout: timing.handshake_timeout.0,
             request_timeout: timing.request_timeout.0,
@@ -290,6 +292,11 @@ settings! {
         ride_out_bytes: ByteSize = mb(64),
         /// Larger requests travel on a connection of their own, so that small ones do not wait.
         large_bytes: ByteSize = mb(1),
+        /// Connections to one node that clients have to themselves (transactions, blocking commands),
+        /// of each worker.
+        pinned_max: NonZeroUsize = count(1000),
+        /// What one client has queued since MULTI.
+        transaction_bytes: ByteSize = mb(16),
         /// Redirects of one request in a row, after which it waits before it goes on.
         redirects_max: NonZeroU8 = NonZeroU8::new(5).expect("a default is not zero"),
     }

@@ -1,7 +1,8 @@
 //! A worker's connections to the nodes: which one a request takes, and which are to be made.
 
-use super::handshake::Handshake;
-use super::link::{Expect, Link, LinkId};
+use super::handshake::{Further, Handshake};
+use super::lanes::{Lane, LaneId, Lanes};
+use super::link::{Expect, Link, LinkId, Owner, Role};
 use super::map::ClusterMap;
 use super::metrics::{LinkEnd, NodeMetrics, WorkerMetrics};
 use super::options::Options;
@@ -25,6 +26,8 @@ pub(super) struct Backends {
     /// Pools of nodes that the topology does not name (any more).
     others: BTreeMap<Endpoint, NodePool>,
     links: Slab<Link>,
+    /// What is said on the connections of each lane.
+    pub lanes: Lanes,
     /// Connections that the shell must make.
     pub opens: Vec<LinkId>,
     /// Connections with something to write, or to close.
@@ -35,32 +38,20 @@ pub(super) struct Backends {
 #[derive(Debug)]
 struct NodePool {
     endpoint: Endpoint,
-    links: [Option<LinkId>; LANES],
+    /// Of the plain lanes.
+    links: [Option<LinkId>; Lane::PLAIN],
+    /// The one that carries this worker's subscriptions.
+    subscriber: Option<LinkId>,
+    /// Of the others.
+    more: BTreeMap<Lane, LinkId>,
+    /// Those that a session may have to itself next, the last given back last.
+    idle: BTreeMap<LaneId, Vec<LinkId>>,
+    /// Connections that sessions have, or may have, to themselves.
+    pinned: usize,
     failures: u32,
     retry_at: Option<Instant>,
     last_error: String,
     metrics: Arc<NodeMetrics>,
-}
-
-/// Which of a node's connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lane {
-    /// The protocol of the client.
-    pub protocol: Protocol,
-    /// Large requests and replies have a connection of their own.
-    pub large: bool,
-}
-
-/// Connections to one node at most: one per [`Lane`], and one for subscriptions.
-const LANES: usize = 5;
-
-/// The place of the connection for subscriptions.
-const SUBSCRIBER: usize = 4;
-
-impl Lane {
-    fn index(self) -> usize {
-        usize::from(self.protocol == Protocol::Resp3) + 2 * usize::from(self.large)
-    }
 }
 
 /// Why a request cannot be sent now.
@@ -75,6 +66,9 @@ pub(super) enum NoRoute {
     /// Its owner has been silent for too long.
     #[error("CLUSTERDOWN {0} does not answer")]
     Silent(Endpoint),
+    /// As many sessions as may have a connection of their own to it.
+    #[error("ERR as many clients as pinned_max allows have a connection of their own to {0}")]
+    Full(Endpoint),
 }
 
 /// Waits between attempts to connect to a node that cannot be reached.
@@ -95,6 +89,7 @@ impl Backends {
             pools: Vec::new(),
             others: BTreeMap::new(),
             links: Slab::new(),
+            lanes: Lanes::new(),
             opens: Vec::new(),
             dirty: Vec::new(),
         }
@@ -120,9 +115,9 @@ impl Backends {
         self.topology = topology;
         // What the topology does not name any more is closed as soon as nothing waits on it.
         for pool in pools.values() {
-            for id in pool.links.iter().flatten() {
+            for id in pool.connections() {
                 self.links[id.index()].retiring = true;
-                self.dirty.push(*id);
+                self.dirty.push(id);
             }
         }
         self.others = pools;
@@ -133,7 +128,11 @@ impl Backends {
     fn new_pool(&self, endpoint: &Endpoint) -> NodePool {
         NodePool {
             endpoint: endpoint.clone(),
-            links: [None; LANES],
+            links: [None; Lane::PLAIN],
+            subscriber: None,
+            more: BTreeMap::new(),
+            idle: BTreeMap::new(),
+            pinned: 0,
             failures: 0,
             retry_at: None,
             last_error: String::new(),
@@ -159,7 +158,7 @@ impl Backends {
         now: Instant,
     ) -> Result<LinkId, NoRoute> {
         let Some(owner) = self.topology.owner(slot) else { return Err(NoRoute::Uncovered) };
-        if let Some(id) = self.pools[owner.index()].links[lane.index()]
+        if let Some(&Some(id)) = self.pools[owner.index()].links.get(lane.index())
             && !self.links[id.index()].suspect
         {
             return Ok(id);
@@ -174,8 +173,14 @@ impl Backends {
         lane: Lane,
         now: Instant,
     ) -> Result<LinkId, NoRoute> {
-        let pool = &mut self.pools[owner.index()];
-        take(pool, &mut self.links, &mut self.opens, &self.options, lane, now)
+        self.pools[owner.index()].take(
+            &mut self.links,
+            &self.lanes,
+            &mut self.opens,
+            &self.options,
+            lane,
+            now,
+        )
     }
 
     /// The connection to a node that carries this worker's subscriptions there.
@@ -195,10 +200,12 @@ impl Backends {
                 .get_mut(endpoint)
                 .ok_or_else(|| NoRoute::Down(endpoint.clone(), "it has left".to_owned()))?,
         };
-        if let Some(id) = pool.links[SUBSCRIBER] {
+        if let Some(id) = pool.subscriber {
             return Ok(id);
         }
-        let id = open(pool, links, opens, options, SUBSCRIBER, Protocol::Resp3, now)?;
+        let lane = LaneId::plain(Protocol::Resp3);
+        let id = pool.open(links, &self.lanes, opens, options, lane, now)?;
+        pool.subscriber = Some(id);
         links[id.index()].subscriber = true;
         Ok(id)
     }
@@ -216,12 +223,110 @@ impl Backends {
         if let Some(node) = self.topology.find(endpoint) {
             return self.route_slow(node, lane, now);
         }
-        if !self.others.contains_key(endpoint) {
+        self.ensure_pool(endpoint);
+        let pool = self.others.get_mut(endpoint).expect("just made sure");
+        pool.take(&mut self.links, &self.lanes, &mut self.opens, &self.options, lane, now)
+    }
+
+    /// Makes sure that there is a pool for a node.
+    fn ensure_pool(&mut self, endpoint: &Endpoint) {
+        if self.topology.find(endpoint).is_none() && !self.others.contains_key(endpoint) {
             let pool = self.new_pool(endpoint);
             self.others.insert(endpoint.clone(), pool);
         }
-        let pool = self.others.get_mut(endpoint).expect("just made sure");
-        take(pool, &mut self.links, &mut self.opens, &self.options, lane, now)
+    }
+
+    /// A connection that `owner` has to itself, to the owner of a slot.
+    ///
+    /// # Errors
+    /// Why there is none now.
+    pub(super) fn pin(
+        &mut self,
+        slot: Slot,
+        lane: LaneId,
+        owner: Owner,
+        now: Instant,
+    ) -> Result<LinkId, NoRoute> {
+        let Some(node) = self.topology.owner(slot) else { return Err(NoRoute::Uncovered) };
+        let endpoint = self.topology.node(node).endpoint.clone();
+        self.pin_to(&endpoint, lane, owner, now)
+    }
+
+    /// A connection that `owner` has to itself, to this node.
+    ///
+    /// # Errors
+    /// Why there is none now.
+    pub(super) fn pin_to(
+        &mut self,
+        endpoint: &Endpoint,
+        lane: LaneId,
+        owner: Owner,
+        now: Instant,
+    ) -> Result<LinkId, NoRoute> {
+        self.ensure_pool(endpoint);
+        let setup = self.lanes.setup(lane);
+        let (protocol, mut further) = (setup.protocol, setup.further());
+        further.push(Further::ClientId);
+        let pool = match self.topology.find(endpoint) {
+            Some(node) => &mut self.pools[node.index()],
+            None => self.others.get_mut(endpoint).expect("just made sure"),
+        };
+        let shared = pool.links.iter().flatten().chain(pool.more.values());
+        if shared.into_iter().any(|id| self.links[id.index()].suspect) {
+            return Err(NoRoute::Silent(endpoint.clone()));
+        }
+        if let Some(id) = pool.idle.get_mut(&lane).and_then(Vec::pop) {
+            let link = &mut self.links[id.index()];
+            link.role = Role::Held(owner);
+            link.retiring = false;
+            return Ok(id);
+        }
+        if pool.retry_at.is_some_and(|at| at > now) {
+            return Err(NoRoute::Down(endpoint.clone(), pool.last_error.clone()));
+        }
+        if pool.pinned >= self.options.pinned_max {
+            return Err(NoRoute::Full(endpoint.clone()));
+        }
+        let (user, password) =
+            (self.options.backend_user.clone(), self.options.backend_password.clone());
+        let handshake = Handshake::new(protocol, user, password).with(further);
+        let link = Link::new(
+            endpoint.clone(),
+            lane,
+            Role::Held(owner),
+            handshake,
+            self.options.limits,
+            pool.metrics.clone(),
+            now,
+        );
+        let id = LinkId(self.links.insert(link) as u32);
+        pool.pinned += 1;
+        self.metrics.pinned.add(1);
+        self.opens.push(id);
+        Ok(id)
+    }
+
+    /// A session has done with the connection that it had to itself, and has left nothing behind
+    /// on it: the next may have it.
+    pub(super) fn give_back(&mut self, id: LinkId, now: Instant) {
+        let link = &mut self.links[id.index()];
+        if link.is_closed() {
+            return;
+        }
+        debug_assert_eq!(link.in_flight(), 0, "what is owed on it would reach another");
+        link.role = Role::Idle(now);
+        let (lane, endpoint) = (link.lane, link.endpoint.clone());
+        if let Some(pool) = self.pool_mut(&endpoint) {
+            pool.idle.entry(lane).or_default().push(id);
+        }
+    }
+
+    /// Makes sure that a node which has sessions waiting on connections of their own is asked
+    /// whether it is there: those connections are silent by design.
+    pub(super) fn watch_over(&mut self, endpoint: &Endpoint, now: Instant) {
+        let lane = Lane { id: LaneId::plain(Protocol::Resp2), large: false };
+        // Where there is no way to it now, that is known already.
+        let _ = self.route_to(endpoint, lane, now);
     }
 
     /// Queues a frame on a connection.
@@ -282,11 +387,21 @@ impl Backends {
     pub(super) fn detach(&mut self, id: LinkId, end: LinkEnd, error: &str, now: Instant) {
         let link = &self.links[id.index()];
         let (endpoint, served) = (link.endpoint.clone(), link.has_served);
+        let pinned = link.role != Role::Shared;
+        if pinned {
+            self.metrics.pinned.sub(1);
+        }
         if let Some(pool) = self.pool_mut(&endpoint) {
             for link in &mut pool.links {
                 if *link == Some(id) {
                     *link = None;
                 }
+            }
+            pool.more.retain(|_, link| *link != id);
+            pool.subscriber = pool.subscriber.filter(|link| *link != id);
+            if pinned {
+                pool.pinned -= 1;
+                pool.idle.values_mut().for_each(|idle| idle.retain(|link| *link != id));
             }
             pool.metrics.ended[end as usize].add(1);
             match end {
@@ -311,7 +426,7 @@ impl Backends {
     /// The shell has let go of a connection that is over.
     pub(super) fn free(&mut self, id: LinkId) {
         let link = self.links.remove(id.index());
-        let empty = |pool: &NodePool| pool.links.iter().all(Option::is_none);
+        let empty = |pool: &NodePool| pool.connections().next().is_none() && pool.pinned == 0;
         if self.others.get(&link.endpoint).is_some_and(empty) {
             self.others.remove(&link.endpoint);
         }
@@ -325,48 +440,70 @@ impl Backends {
     }
 }
 
-/// The connection of a pool for this lane, asked for if there is none.
-fn take(
-    pool: &mut NodePool,
-    links: &mut Slab<Link>,
-    opens: &mut Vec<LinkId>,
-    options: &Options,
-    lane: Lane,
-    now: Instant,
-) -> Result<LinkId, NoRoute> {
-    if let Some(id) = pool.links[lane.index()] {
-        let link = &mut links[id.index()];
-        link.retiring = false;
-        return if link.suspect { Err(NoRoute::Silent(pool.endpoint.clone())) } else { Ok(id) };
+impl NodePool {
+    /// Its connections, without those that sessions have to themselves.
+    fn connections(&self) -> impl Iterator<Item = LinkId> {
+        let idle = self.idle.values().flatten().copied();
+        let shared = self.links.iter().flatten().chain(self.more.values()).copied();
+        shared.chain(self.subscriber).chain(idle)
     }
-    open(pool, links, opens, options, lane.index(), lane.protocol, now)
-}
 
-/// Asks for another connection.
-fn open(
-    pool: &mut NodePool,
-    links: &mut Slab<Link>,
-    opens: &mut Vec<LinkId>,
-    options: &Options,
-    index: usize,
-    protocol: Protocol,
-    now: Instant,
-) -> Result<LinkId, NoRoute> {
-    if pool.retry_at.is_some_and(|at| at > now) {
-        return Err(NoRoute::Down(pool.endpoint.clone(), pool.last_error.clone()));
+    /// The connection for this lane, asked for if there is none.
+    fn take(
+        &mut self,
+        links: &mut Slab<Link>,
+        lanes: &Lanes,
+        opens: &mut Vec<LinkId>,
+        options: &Options,
+        lane: Lane,
+        now: Instant,
+    ) -> Result<LinkId, NoRoute> {
+        let plain = lane.index() < Lane::PLAIN;
+        let known = match plain {
+            true => self.links[lane.index()],
+            false => self.more.get(&lane).copied(),
+        };
+        if let Some(id) = known {
+            let link = &mut links[id.index()];
+            link.retiring = false;
+            return if link.suspect { Err(NoRoute::Silent(self.endpoint.clone())) } else { Ok(id) };
+        }
+        let id = self.open(links, lanes, opens, options, lane.id, now)?;
+        if plain {
+            self.links[lane.index()] = Some(id);
+        } else {
+            self.more.insert(lane, id);
+        }
+        Ok(id)
     }
-    let handshake =
-        Handshake::new(protocol, options.backend_user.clone(), options.backend_password.clone());
-    let link = Link::new(
-        pool.endpoint.clone(),
-        protocol,
-        handshake,
-        options.limits,
-        pool.metrics.clone(),
-        now,
-    );
-    let id = LinkId(links.insert(link) as u32);
-    pool.links[index] = Some(id);
-    opens.push(id);
-    Ok(id)
+
+    /// Asks for another connection.
+    fn open(
+        &mut self,
+        links: &mut Slab<Link>,
+        lanes: &Lanes,
+        opens: &mut Vec<LinkId>,
+        options: &Options,
+        lane: LaneId,
+        now: Instant,
+    ) -> Result<LinkId, NoRoute> {
+        if self.retry_at.is_some_and(|at| at > now) {
+            return Err(NoRoute::Down(self.endpoint.clone(), self.last_error.clone()));
+        }
+        let setup = lanes.setup(lane);
+        let (user, password) = (options.backend_user.clone(), options.backend_password.clone());
+        let handshake = Handshake::new(setup.protocol, user, password).with(setup.further());
+        let link = Link::new(
+            self.endpoint.clone(),
+            lane,
+            Role::Shared,
+            handshake,
+            options.limits,
+            self.metrics.clone(),
+            now,
+        );
+        let id = LinkId(links.insert(link) as u32);
+        opens.push(id);
+        Ok(id)
+    }
 }

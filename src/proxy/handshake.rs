@@ -4,6 +4,7 @@
 //! and no command of a client goes out until the last answer is there, so no answer of the
 //! handshake can ever be taken for a client's.
 
+use super::elements::integer;
 use crate::resp::{Protocol, encode_request};
 use crate::secret::Secret;
 
@@ -27,25 +28,64 @@ enum Step {
     Auth,
     Hello,
     Ping,
+    /// The answer to this one of the further steps.
+    Further(usize),
+}
+
+/// What is said once the node has taken us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Further {
+    /// `SELECT`: the connection is for this database.
+    Select(u32),
+    /// `CLIENT ID`: another connection may have to name this one.
+    ClientId,
 }
 
 /// The steps of one connection.
 #[derive(Clone, Debug)]
-pub struct Handshake {
+pub(crate) struct Handshake {
     protocol: Protocol,
     user: Option<String>,
     password: Option<Secret>,
+    further: Vec<Further>,
     step: Step,
+    client_id: Option<i64>,
 }
 
 impl Handshake {
     /// The handshake of a connection that shall speak `protocol` as this user.
-    pub fn new(protocol: Protocol, user: Option<String>, password: Option<Secret>) -> Self {
-        Self { protocol, user, password, step: Step::Start }
+    pub(crate) fn new(protocol: Protocol, user: Option<String>, password: Option<Secret>) -> Self {
+        let further = Vec::new();
+        Self { protocol, user, password, further, step: Step::Start, client_id: None }
+    }
+
+    /// With these steps behind the usual ones.
+    #[must_use]
+    pub(crate) fn with(mut self, further: Vec<Further>) -> Self {
+        self.further = further;
+        self
+    }
+
+    /// What the node answered to CLIENT ID, where that was asked.
+    pub(crate) fn client_id(&self) -> Option<i64> {
+        self.client_id
+    }
+
+    /// Writes a further step: true when there is none.
+    fn go_further(&mut self, at: usize, out: &mut Vec<u8>) -> bool {
+        let Some(further) = self.further.get(at) else { return true };
+        self.step = Step::Further(at);
+        match further {
+            Further::Select(database) => {
+                encode_request(out, &["SELECT", &database.to_string()]);
+            }
+            Further::ClientId => encode_request(out, &["CLIENT", "ID"]),
+        }
+        false
     }
 
     /// Writes the first step.
-    pub fn begin(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn begin(&mut self, out: &mut Vec<u8>) {
         match &self.password {
             Some(password) => {
                 self.step = Step::Auth;
@@ -78,7 +118,11 @@ impl Handshake {
     ///
     /// # Errors
     /// The node does not take us.
-    pub fn answered(&mut self, reply: &[u8], out: &mut Vec<u8>) -> Result<bool, HandshakeError> {
+    pub(crate) fn answered(
+        &mut self,
+        reply: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, HandshakeError> {
         let error = reply.strip_prefix(b"-").map(|line| {
             let line = line.strip_suffix(b"\r\n").unwrap_or(line);
             String::from_utf8_lossy(line).into_owned()
@@ -89,14 +133,24 @@ impl Handshake {
                 Ok(false)
             }
             (Step::Auth, Some(error)) => Err(HandshakeError::Auth(error)),
-            (Step::Hello | Step::Ping, None) => Ok(true),
+            (Step::Hello | Step::Ping, None) => Ok(self.go_further(0, out)),
+            (Step::Further(at), None) => {
+                if self.further[at] == Further::ClientId {
+                    self.client_id = integer(reply).ok();
+                }
+                Ok(self.go_further(at + 1, out))
+            }
+            // Who may not ask for it can do without.
+            (Step::Further(at), Some(_)) if self.further[at] == Further::ClientId => {
+                Ok(self.go_further(at + 1, out))
+            }
             // The node is there and will say so itself to each command: those are tried again.
             (Step::Ping, Some(error))
                 if ["LOADING", "MASTERDOWN", "BUSY", "MISCONF"]
                     .iter()
                     .any(|code| error.starts_with(code)) =>
             {
-                Ok(true)
+                Ok(self.go_further(0, out))
             }
             (Step::Hello, Some(error))
                 if error.starts_with("NOPROTO") || error.contains("unknown command") =>
@@ -131,6 +185,24 @@ mod tests {
         assert_eq!(sent(&mut out), "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n");
         assert_eq!(handshake.answered(b"%0\r\n", &mut out), Ok(true));
         assert_eq!(sent(&mut out), "");
+    }
+
+    #[test]
+    fn further_steps_come_one_by_one_and_the_id_is_kept() {
+        let mut out = Vec::new();
+        let further = vec![Further::Select(3), Further::ClientId];
+        let mut handshake = Handshake::new(Protocol::Resp2, None, None).with(further);
+        handshake.begin(&mut out);
+        out.clear();
+        assert_eq!(handshake.answered(b"+PONG\r\n", &mut out), Ok(false));
+        assert_eq!(sent(&mut out), "*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n");
+        let mut refused = handshake.clone();
+        let no = refused.answered(b"-ERR DB index is out of range\r\n", &mut Vec::new());
+        assert!(matches!(no, Err(HandshakeError::Refused(_))), "it would be another database");
+        assert_eq!(handshake.answered(b"+OK\r\n", &mut out), Ok(false));
+        assert_eq!(sent(&mut out), "*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n");
+        assert_eq!(handshake.answered(b":42\r\n", &mut out), Ok(true));
+        assert_eq!(handshake.client_id(), Some(42));
     }
 
     #[test]

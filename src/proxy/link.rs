@@ -5,10 +5,11 @@
 //! (a time-out, a protocol error, a reply nobody expects) is closed and never used again.
 
 use super::handshake::{Handshake, HandshakeError};
+use super::lanes::LaneId;
 use super::metrics::NodeMetrics;
 use super::retry::Progress;
 use crate::cluster::Endpoint;
-use crate::resp::{Limits, Protocol, ProtocolError, ReplyScanner};
+use crate::resp::{Limits, ProtocolError, ReplyScanner};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -76,6 +77,46 @@ pub enum ExpectKind {
     Asking,
     /// A PING of our own on an idle connection: its answer only shows that the node is there.
     Probe,
+    /// For a session that has this connection to itself: what its `part` says.
+    Pinned,
+    /// What makes a connection that a session had to itself as good as new.
+    Clean,
+    /// `CLIENT UNBLOCK` for a session's blocked connection.
+    Unblock,
+}
+
+/// The session that has a connection to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The session's place.
+    pub session: u32,
+    /// Which session of that place.
+    pub incarnation: u32,
+}
+
+/// Who a connection is for, and how its silence is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// For every session of the worker.
+    Shared,
+    /// For the next session that needs one to itself; since when nobody has.
+    Idle(Instant),
+    /// For one session, with nothing of it left behind by what it answered so far.
+    Held(Owner),
+    /// For one session, on a command that answers when it likes.
+    Blocked(Owner),
+    /// What a session left behind is being taken back.
+    Cleaning,
+}
+
+impl Role {
+    /// The session that has it to itself.
+    pub fn owner(self) -> Option<Owner> {
+        match self {
+            Self::Held(owner) | Self::Blocked(owner) => Some(owner),
+            Self::Shared | Self::Idle(_) | Self::Cleaning => None,
+        }
+    }
 }
 
 /// How far a connection has come.
@@ -121,8 +162,12 @@ pub struct Answer {
 pub struct Link {
     /// Where it goes.
     pub endpoint: Endpoint,
-    /// The protocol it speaks.
-    pub protocol: Protocol,
+    /// What was said on it before any command: which sessions it is fit for.
+    pub(crate) lane: LaneId,
+    /// Who it is for.
+    pub role: Role,
+    /// What the node calls it (CLIENT ID), where that was asked.
+    pub node_client: Option<i64>,
     /// When it was asked for.
     pub opened: Instant,
     /// Since when the node has been silent with something expected of it.
@@ -157,9 +202,10 @@ pub struct Link {
 
 impl Link {
     /// A connection that is to be made.
-    pub fn new(
+    pub(crate) fn new(
         endpoint: Endpoint,
-        protocol: Protocol,
+        lane: LaneId,
+        role: Role,
         handshake: Handshake,
         limits: Limits,
         metrics: Arc<NodeMetrics>,
@@ -167,7 +213,9 @@ impl Link {
     ) -> Self {
         Self {
             endpoint,
-            protocol,
+            lane,
+            role,
+            node_client: None,
             opened: now,
             silent_since: now,
             suspect: false,
@@ -232,6 +280,11 @@ impl Link {
     #[inline]
     pub fn wants_write(&self) -> bool {
         !self.writable().is_empty()
+    }
+
+    /// Whether everything queued was handed over.
+    pub(crate) fn out_is_empty(&self) -> bool {
+        self.out_at == self.out.len()
     }
 
     /// What to write next.
@@ -339,6 +392,7 @@ impl Link {
                 Phase::Handshaking(handshake) => {
                     let reply = &self.input[at..at + len];
                     if handshake.answered(reply, &mut self.handshake_out)? {
+                        self.node_client = handshake.client_id();
                         self.phase = Phase::Ready;
                     }
                 }

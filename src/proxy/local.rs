@@ -9,7 +9,7 @@ use super::options::Options;
 use super::route;
 use super::session::{Client, Replies};
 use crate::cluster::Topology;
-use crate::command::{Class, Flags, Spec, describe, lookup};
+use crate::command::{Class, Flags, Group, Spec, describe, lookup};
 use crate::resp::{Encoder, Protocol, Request, parse_i64};
 use std::sync::Arc;
 use std::time::Instant;
@@ -290,5 +290,16 @@ fn info(request: &Request<'_>, env: &Env<'_>, out: &mut Vec<u8>, protocol: Proto
 
 /// Whether the proxy knows what to do with a command: what COMMAND lists.
 pub(super) fn is_available(spec: &Spec) -> bool {
-    !matches!(spec.class, Class::Refused | Class::Pinned) && !spec.flags.contains(Flags::MODULE)
+    let here = match spec.class {
+        Class::Refused => false,
+        Class::Pinned => is_pinned_here(spec),
+        _ => true,
+    };
+    here && !spec.flags.contains(Flags::MODULE)
+}
+
+/// Whether a command that needs connections of its own is one that the proxy has them for.
+fn is_pinned_here(spec: &Spec) -> bool {
+    spec.group == Group::Transactions
+        || (spec.flags.contains(Flags::BLOCKING) && !spec.keys.is_empty())
 }

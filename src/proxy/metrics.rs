@@ -210,6 +210,10 @@ pub struct WorkerMetrics {
     pub client_written_bytes: Cell64,
     /// Requests under way.
     pub inflight: Cell64,
+    /// Connections to nodes that sessions have, or may have, to themselves.
+    pub pinned: Cell64,
+    /// Clients that wait in a blocking command.
+    pub blocked: Cell64,
     /// By [`Redirect`].
     pub redirects: [Cell64; Redirect::ALL.len()],
     /// Frames sent again.

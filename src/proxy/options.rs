@@ -45,6 +45,10 @@ pub struct Options {
     /// Requests above this many bytes travel on a connection of their own, so that small ones do
     /// not wait behind them.
     pub large_bytes: usize,
+    /// Connections to one node that sessions of one worker may have to themselves at a time.
+    pub pinned_max: usize,
+    /// Bytes of requests that one client may have queued since MULTI.
+    pub transaction_bytes: usize,
     /// A client that says nothing for so long is closed; zero never closes it.
     pub idle_timeout: Duration,
     /// How long a client may take until it has authenticated, where it must.
@@ -92,6 +96,8 @@ impl Default for Options {
             client_input_bytes: 64 * MB,
             gather_bytes: 512 * MB,
             large_bytes: MB,
+            pinned_max: 1000,
+            transaction_bytes: 16 * MB,
             idle_timeout: Duration::ZERO,
             handshake_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),

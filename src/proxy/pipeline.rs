@@ -7,6 +7,7 @@
 use super::buffer::{BufferPool, Output};
 use super::core::{Asking, Subscribing};
 use super::gather::Gather;
+use super::input::Input;
 use super::link::LinkId;
 use crate::cluster::{Endpoint, Slot};
 use crate::command::Spec;
@@ -44,6 +45,16 @@ pub(super) struct Entry {
     pub received: Instant,
     /// What only some requests need.
     pub work: Option<Box<Work>>,
+}
+
+impl Entry {
+    /// Its bytes, as a multibulk.
+    pub(super) fn frame<'a>(&'a self, input: &'a Input) -> &'a [u8] {
+        match self.work.as_ref().and_then(|work| work.frame.as_ref()) {
+            Some(frame) => frame,
+            None => input.slice(self.frame_at, self.frame_len),
+        }
+    }
 }
 
 /// Where a request stands.

@@ -1,11 +1,13 @@
 //! Where a request goes, by its row of the command table and its keys: nothing here knows a
 //! command by its name.
 
+use super::core::transactions::may_be_queued;
 use super::cursor::{self, Cursor, Position};
 use super::gather::{Gather, Kind};
 use crate::cluster::{Endpoint, Slot, Topology};
 use crate::command::{
-    BeginSearch, Class, FindKeys, Group, KeySpec, ResponsePolicy, Spec, for_each_key, may_block,
+    BeginSearch, Class, FindKeys, Flags, Group, KeySpec, ResponsePolicy, Spec, for_each_key,
+    may_block,
 };
 use crate::resp::Request;
 
@@ -30,6 +32,15 @@ pub(super) enum Refusal {
     /// It changes or shows what belongs to one node, which the client cannot see.
     #[error("ERR {0} is not available through the proxy")]
     NotAvailable(String),
+    /// It may block, and needs a connection of its own.
+    #[error("ERR a blocking command")]
+    Blocks,
+    /// What it does concerns more than one node, or the session, and not a transaction's slot.
+    #[error("ERR {0} is not available inside MULTI through the proxy")]
+    NotInMulti(String),
+    /// The transaction would need more memory than it may.
+    #[error("ERR the transaction exceeds the proxy's transaction_bytes")]
+    TooLarge,
     /// It needs a connection of its own.
     #[error("ERR {0} is not available through this proxy yet: it needs a connection of its own")]
     NotYet(String),
@@ -56,7 +67,7 @@ pub(super) fn refusal(spec: &Spec) -> Refusal {
 /// The slot of a request that goes to one node.
 ///
 /// # Errors
-/// [`Refusal::CrossSlot`], and [`Refusal::NotYet`] for one that would block its connection.
+/// [`Refusal::CrossSlot`], and [`Refusal::Blocks`] for one that would block its connection.
 #[inline]
 pub(super) fn slot_of(spec: &'static Spec, request: &Request<'_>) -> Result<Route, Refusal> {
     // Nearly every request: one key, the first argument.
@@ -73,8 +84,16 @@ pub(super) fn slot_of(spec: &'static Spec, request: &Request<'_>) -> Result<Rout
 
 fn slot_of_several(spec: &'static Spec, request: &Request<'_>) -> Result<Route, Refusal> {
     if may_block(spec, request) {
-        return Err(Refusal::NotYet(spec.name.to_ascii_uppercase() + " with BLOCK"));
+        return Err(Refusal::Blocks);
     }
+    slot_of_keys(spec, request)
+}
+
+/// The slot of a request all of whose keys go to one node, whether it may block or not.
+///
+/// # Errors
+/// [`Refusal::CrossSlot`].
+pub(super) fn slot_of_keys(spec: &'static Spec, request: &Request<'_>) -> Result<Route, Refusal> {
     let mut slot = None;
     let mut crossed = false;
     let found = for_each_key(spec, request, |key| {
@@ -88,6 +107,40 @@ fn slot_of_several(spec: &'static Spec, request: &Request<'_>) -> Result<Route, 
         (Ok(()), None) | (Err(_), None) => Ok(Route::Anywhere),
         (Err(_), Some(slot)) => Ok(Route::Keyed(slot)),
     }
+}
+
+/// Where a command of a transaction runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// At the owner of this slot.
+    Keyed(Slot),
+    /// Wherever the transaction does.
+    Keyless,
+    /// In the proxy, when the transaction has run.
+    Local,
+}
+
+/// Where a command that is queued in a transaction runs.
+///
+/// # Errors
+/// What a transaction of one slot cannot hold.
+pub(super) fn in_transaction(spec: &'static Spec, request: &Request<'_>) -> Result<Place, Refusal> {
+    let name = || spec.name.replace('|', " ").to_ascii_uppercase();
+    match spec.class {
+        Class::OneSlot | Class::AllOrNothing | Class::Split => {}
+        // They do not block there.
+        Class::Pinned if spec.flags.contains(Flags::BLOCKING) && !spec.keys.is_empty() => {}
+        Class::Pinned if spec.name == "unwatch" => {}
+        Class::Local if may_be_queued(spec) => return Ok(Place::Local),
+        Class::Refused => return Err(refusal(spec)),
+        Class::Local | Class::Pinned | Class::FanOut | Class::Cursor | Class::Subscription => {
+            return Err(Refusal::NotInMulti(name()));
+        }
+    }
+    Ok(match slot_of_keys(spec, request)? {
+        Route::Keyed(slot) => Place::Keyed(slot),
+        Route::Anywhere => Place::Keyless,
+    })
 }
 
 /// The slot of some shard: the same for the same client as long as the map stays, so that its
@@ -243,7 +296,7 @@ mod tests {
         ] {
             assert_eq!(route(line), expected, "{line}");
         }
-        assert!(matches!(route("XREAD BLOCK 0 STREAMS a 0"), Err(Refusal::NotYet(_))));
+        assert_eq!(route("XREAD BLOCK 0 STREAMS a 0"), Err(Refusal::Blocks));
     }
 
     fn topology(owners: &[(u16, u16)]) -> Topology {

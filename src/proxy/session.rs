@@ -3,8 +3,10 @@
 use super::buffer::Output;
 use super::core::Listening;
 use super::input::Input;
+use super::lanes::LaneId;
 use super::metrics::ClientEnd;
 use super::options::Options;
+use super::pinned::Pins;
 use super::pipeline::Pipeline;
 use crate::cluster::Slot;
 use crate::command::Spec;
@@ -31,6 +33,10 @@ pub(super) struct Session {
     pub client: Client,
     /// What it listens to; absent in nearly all.
     pub listening: Option<Box<Listening>>,
+    /// Which connections its requests travel on.
+    pub lane: LaneId,
+    /// What it has connections of its own for.
+    pub pins: Option<Box<Pins>>,
     /// Requests of it that a node has said were not run.
     pub unsettled: usize,
     /// Whether nothing more is dispatched until everything under way is answered.
@@ -182,6 +188,8 @@ impl Session {
                 last: None,
             },
             listening: None,
+            lane: LaneId::plain(Protocol::Resp2),
+            pins: None,
             unsettled: 0,
             wait_for_all: false,
             generation: 0,

@@ -174,11 +174,6 @@ impl Core {
     pub(super) fn is_paused(&self, spec: &Spec) -> bool {
         self.pause.is_some_and(|pause| pause.holds(spec))
     }
-
-    /// A client that waits in a blocking command is let go. True if there was one of this number.
-    pub(super) fn unblock(&mut self, _client: u64, _error: bool, _now: Instant) -> bool {
-        false
-    }
 }
 
 fn unblock(id: &[u8], reason: Option<&[u8]>) -> Result<Query, String> {

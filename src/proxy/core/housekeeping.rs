@@ -1,10 +1,12 @@
 //! What time alone does: silent nodes, slow clients, and the end of the proxy.
 
 use super::{Core, SessionId};
-use crate::proxy::link::{Expect, LinkId};
+use crate::cluster::Endpoint;
+use crate::proxy::link::{Expect, Link, LinkId, Role};
 use crate::proxy::metrics::{ClientEnd, LinkEnd};
 use crate::proxy::retry::Loss;
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,9 @@ const PROGRESS_BYTES: u64 = 16 * 1024;
 /// An idle connection is asked this often whether its node is still there: a peer that vanished
 /// without a word is noticed before a command needs it.
 const PROBE: Duration = Duration::from_secs(1);
+
+/// A connection that sessions may have to themselves is closed when none has wanted it for so long.
+const UNUSED: Duration = Duration::from_secs(30);
 
 /// A client that has been idle for so long gives back what its last burst needed.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
@@ -75,12 +80,17 @@ impl Core {
         let mut over: Vec<(LinkId, Loss, LinkEnd, &str)> = Vec::new();
         let mut suspects: Vec<LinkId> = Vec::new();
         let mut idle: Vec<LinkId> = Vec::new();
+        let mut silent_by_design: Vec<LinkId> = Vec::new();
         for (id, link) in self.backends.links() {
             if link.is_closed() {
                 continue;
             }
             let node = &link.metrics;
             node.inflight.add(link.in_flight() as u64);
+            if matches!(link.role, Role::Blocked(_)) && link.is_ready() {
+                silent_by_design.push(id);
+                continue;
+            }
             let oldest = link.oldest().map(|at| now.saturating_duration_since(at));
             let oldest = oldest.unwrap_or_default().as_micros() as u64;
             node.oldest_us.set(node.oldest_us.get().max(oldest));
@@ -94,7 +104,13 @@ impl Core {
                 continue;
             }
             if link.in_flight() == 0 {
-                if link.retiring {
+                // What belongs to a session gets nothing from anybody else.
+                if link.role.owner().is_some() {
+                    continue;
+                }
+                let unused = matches!(link.role, Role::Idle(since)
+                    if now.saturating_duration_since(since) > UNUSED);
+                if link.retiring || unused {
                     over.push((id, Loss::Broken, LinkEnd::Retired, "not needed"));
                 } else if now.saturating_duration_since(link.silent_since) > PROBE {
                     idle.push(id);
@@ -113,6 +129,7 @@ impl Core {
                 suspects.push(id);
             }
         }
+        self.look_at_silent_by_design(&silent_by_design, &mut over, now);
         for id in idle {
             if let Some(link) = self.backends.link(id) {
                 link.shrink();
@@ -139,6 +156,50 @@ impl Core {
                 tracing::warn!(node = %link.endpoint, why, "a connection to a node is given up");
             }
             self.lose(id, loss, end, why, now);
+        }
+    }
+
+    /// Connections that say nothing for as long as they please are judged by the others of their
+    /// node: as long as one of those answers, the node is there.
+    fn look_at_silent_by_design(
+        &mut self,
+        silent: &[LinkId],
+        over: &mut Vec<(LinkId, Loss, LinkEnd, &'static str)>,
+        now: Instant,
+    ) {
+        if silent.is_empty() {
+            return;
+        }
+        let suspect_after = self.options.suspect_after;
+        let answers = |link: &Link| {
+            let quiet = now.saturating_duration_since(link.silent_since);
+            let asked = link.in_flight() > 0;
+            link.role == Role::Shared
+                && !link.subscriber
+                && link.is_ready()
+                && !(asked && quiet > suspect_after)
+        };
+        let alive: BTreeSet<Endpoint> = self
+            .backends
+            .links()
+            .filter(|(_, link)| answers(link))
+            .map(|(_, link)| link.endpoint.clone())
+            .collect();
+        for &id in silent {
+            let Some(link) = self.backends.link(id) else { continue };
+            if alive.contains(&link.endpoint) {
+                link.silent_since = now;
+                continue;
+            }
+            let endpoint = link.endpoint.clone();
+            let quiet = now.saturating_duration_since(link.silent_since);
+            if quiet > self.options.backend_timeout {
+                over.push((id, Loss::Silent, LinkEnd::Timeout, "it does not answer"));
+            } else if quiet > suspect_after && self.now_serves_nothing(id) {
+                over.push((id, Loss::Silent, LinkEnd::Timeout, "it was replaced"));
+            } else {
+                self.backends.watch_over(&endpoint, now);
+            }
         }
     }
 
@@ -226,6 +287,7 @@ impl Core {
     /// The proxy stops: clients are closed as soon as they have what they are owed.
     pub fn drain(&mut self, now: Instant) {
         self.draining = true;
+        self.unblock_all(now);
         self.tick(now);
     }
 

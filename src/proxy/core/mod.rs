@@ -9,9 +9,12 @@
 //!                                  └── retry() ◀── later(): wait, re-route
 //! ```
 
+mod blocking;
 mod clients;
+mod exec;
 mod feeds;
 mod housekeeping;
+mod pins;
 mod replies;
 mod requests;
 mod retries;
@@ -19,6 +22,8 @@ mod road;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+pub(super) mod transactions;
+mod watching;
 
 pub use clients::Pause;
 pub use housekeeping::TICK;
@@ -222,7 +227,12 @@ impl Core {
 
     /// A client has said that nothing more comes.
     pub fn ended(&mut self, id: SessionId) {
-        self.sessions[id.index()].ended = true;
+        let session = &mut self.sessions[id.index()];
+        session.ended = true;
+        if session.is_blocked() {
+            // Who waits for something and has closed its end will not be there to take it.
+            session.dead = Some(ClientEnd::Client);
+        }
         self.list_writable(id);
     }
 
@@ -250,7 +260,8 @@ impl Core {
     }
 
     /// A client's connection is gone.
-    pub fn forget(&mut self, id: SessionId) {
+    pub fn forget(&mut self, id: SessionId, now: Instant) {
+        self.end_pins(id, now);
         self.forget_subscriptions(id);
         let session = self.sessions.remove(id.index());
         let end = session.dead.or(session.closing).unwrap_or(ClientEnd::Client);

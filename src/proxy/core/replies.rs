@@ -57,8 +57,12 @@ impl Core {
     #[inline]
     fn answer(&mut self, id: LinkId, answer: &Answer, now: Instant) {
         let expect = answer.expect;
-        if matches!(expect.kind, ExpectKind::Asking | ExpectKind::Probe) {
-            return;
+        match expect.kind {
+            ExpectKind::Request | ExpectKind::Retry => {}
+            ExpectKind::Asking | ExpectKind::Probe => return,
+            ExpectKind::Pinned | ExpectKind::Clean | ExpectKind::Unblock => {
+                return self.pinned_answer(id, answer, now);
+            }
         }
         self.metrics.backend_duration.observe(now.saturating_duration_since(expect.queued));
         let Some(session) = self.sessions.get_mut(expect.session as usize) else { return };
@@ -336,7 +340,7 @@ impl Core {
     }
 }
 
-fn count_redirect(metrics: &WorkerMetrics, line: &[u8]) {
+pub(super) fn count_redirect(metrics: &WorkerMetrics, line: &[u8]) {
     let kinds: [(&[u8], Redirect); 7] = [
         (b"MOVED", Redirect::Moved),
         (b"ASK", Redirect::Ask),
@@ -356,6 +360,11 @@ const UNAUTHENTICATED_OUTPUT: usize = 16 * 1024;
 
 /// What is kept of a buffer that a gathered reply was built in.
 const SCRATCH_KEPT: usize = 256 * 1024;
+
+/// An error reply without its `-` and line end; `None` for another reply.
+pub(super) fn error_line(reply: &[u8]) -> Option<&[u8]> {
+    reply.starts_with(b"-").then(|| line_of(reply))
+}
 
 /// An error reply without its `-` and line end.
 fn line_of(reply: &[u8]) -> &[u8] {

@@ -2,9 +2,9 @@
 
 use super::{Core, SessionId};
 use crate::cluster::Slot;
-use crate::command::{Class, Spec, lookup_request};
-use crate::proxy::backends::Lane;
+use crate::command::{Class, Flags, Group, Spec, lookup_request};
 use crate::proxy::gather::Gather;
+use crate::proxy::lanes::Lane;
 use crate::proxy::link::{Expect, ExpectKind, LinkId};
 use crate::proxy::local::{self, After, Env};
 use crate::proxy::metrics::{ClientEnd, Outcome};
@@ -108,6 +108,9 @@ impl Core {
                 let mut line = Vec::new();
                 if client.authenticated {
                     unknown.write(&mut line);
+                    if let Some(aborted) = self.refused_in_multi(id, &line, now) {
+                        line = aborted;
+                    }
                 } else {
                     line.extend_from_slice(local::NOAUTH.as_bytes());
                 }
@@ -120,7 +123,10 @@ impl Core {
         }
         // The one-slot path: nothing is allocated and nothing locked from here to the link.
         let route = match spec.class {
-            Class::OneSlot | Class::AllOrNothing => route::slot_of(spec, &request),
+            Class::OneSlot | Class::AllOrNothing => match route::slot_of(spec, &request) {
+                Err(route::Refusal::Blocks) => return self.dispatch_blocking(id, spec, now),
+                route => route,
+            },
             _ => return self.dispatch_other(id, spec, now),
         };
         let (slot, keyed) = match route {
@@ -137,7 +143,7 @@ impl Core {
         };
         let large = request.frame().len() > self.options.large_bytes
             || session.largest_reply() > self.options.large_bytes;
-        let lane = Lane { protocol: session.client.protocol, large };
+        let lane = Lane { id: session.lane, large };
         let generation = self.backends.topology().generation();
         let link = self.backends.route(slot, lane, now);
 
@@ -238,6 +244,12 @@ impl Core {
             }
             Class::Local => return self.answer_locally(id, spec, now),
             Class::Subscription => return self.subscribe(id, spec, now),
+            Class::Pinned if spec.group == Group::Transactions => {
+                return self.dispatch_transaction(id, spec, now);
+            }
+            Class::Pinned if spec.flags.contains(Flags::BLOCKING) && !spec.keys.is_empty() => {
+                return self.dispatch_blocking(id, spec, now);
+            }
             Class::Pinned | Class::Refused => Err(route::refusal(spec)),
             Class::OneSlot | Class::AllOrNothing => unreachable!("routed before"),
         };
@@ -273,10 +285,10 @@ impl Core {
         if large {
             session.generation = u64::MAX;
         }
+        let lane = Lane { id: session.lane, large };
         let Session { input, decoder, pipeline, client, .. } = &mut *session;
         let request = decoder.request(input.undecoded(), used).expect("it was there");
         let frame = decoder.was_inline().then(|| request.frame().into());
-        let protocol = client.protocol;
         let seq = pipeline.push(Entry {
             frame_at: input.position(),
             frame_len: used as u32,
@@ -294,7 +306,6 @@ impl Core {
             work: Some(Box::new(Work { frame, gather: Some(gather), ..Work::default() })),
         });
         self.metrics.inflight.add(1);
-        let lane = Lane { protocol, large };
         let entry = pipeline.get_mut(seq).expect("just pushed");
         let work = entry.work.as_mut().expect("just made");
         let gather = work.gather.as_mut().expect("just made");
@@ -342,6 +353,7 @@ impl Core {
         let used = session.undispatched;
         let Session { input, decoder, client, .. } = &mut *session;
         let request = decoder.request(input.undecoded(), used).expect("it was there");
+        let silent_before = client.replies != Replies::On;
         let env = Env {
             options: &self.options,
             map: &self.shared.map,
@@ -354,7 +366,6 @@ impl Core {
         };
         let mut reply = std::mem::take(&mut self.scratch.reply);
         reply.clear();
-        let silent_before = client.replies != Replies::On;
         let after = local::answer(client, &request, spec, &env, &mut reply);
         let outcome = if reply.starts_with(b"-") { Outcome::ProxyError } else { Outcome::Ok };
         let dispatched = match after {
@@ -373,15 +384,48 @@ impl Core {
             }
         };
         if local::changes_session(spec) {
-            if spec.name == "reset" {
-                self.forget_subscriptions(id);
-            }
-            self.sessions[id.index()].regate();
+            self.session_changed(id, spec, now);
         }
         let unanswered = silent_before && self.sessions[id.index()].client.take_unanswered();
         self.answer_now(id, Some(spec), &reply, unanswered || reply.is_empty(), outcome, now);
         self.scratch.reply = reply;
         dispatched
+    }
+
+    /// What the proxy answers to a command that it answers itself, with nothing else done.
+    pub(super) fn ask_locally(
+        &mut self,
+        id: SessionId,
+        request: &Request<'_>,
+        spec: &'static Spec,
+        reply: &mut Vec<u8>,
+        now: Instant,
+    ) -> After {
+        let env = Env {
+            options: &self.options,
+            map: &self.shared.map,
+            topology: self.backends.topology(),
+            clients: self.shared.clients.load(std::sync::atomic::Ordering::Relaxed),
+            all_metrics: &self.all_metrics,
+            started: self.started,
+            now,
+            outside: &self.outside,
+        };
+        local::answer(&mut self.sessions[id.index()].client, request, spec, &env, reply)
+    }
+
+    /// A command was answered that changes how those behind it are understood.
+    fn session_changed(&mut self, id: SessionId, spec: &'static Spec, now: Instant) {
+        if spec.name == "reset" {
+            self.forget_subscriptions(id);
+            self.end_pins(id, now);
+        }
+        let session = &mut self.sessions[id.index()];
+        session.regate();
+        let lane = self.backends.lanes.of(session.client.protocol, 0);
+        if std::mem::replace(&mut session.lane, lane) != lane {
+            self.change_lane_of_transaction(id, now);
+        }
     }
 
     /// Answers a request with an error of the proxy.
@@ -448,7 +492,11 @@ impl Core {
 impl Session {
     /// The request that was decoded is on its way.
     #[inline]
-    fn finish_decoding(&mut self, used: usize, buffers: &mut crate::proxy::buffer::BufferPool) {
+    pub(super) fn finish_decoding(
+        &mut self,
+        used: usize,
+        buffers: &mut crate::proxy::buffer::BufferPool,
+    ) {
         self.undispatched = 0;
         self.input.advance(used);
         if self.pipeline.is_empty() {

@@ -5,12 +5,14 @@
 //! later is dispatched. And of those that wait, only one per slot is under way at a time, oldest
 //! first.
 
+use super::pins::Lost;
 use super::{Core, SessionId};
 use crate::clock::Backoff;
 use crate::cluster::Slot;
-use crate::proxy::backends::{Lane, NoRoute};
+use crate::proxy::backends::NoRoute;
 use crate::proxy::error::Failure;
 use crate::proxy::gather::PartState;
+use crate::proxy::lanes::Lane;
 use crate::proxy::link::{Expect, ExpectKind, LinkId};
 use crate::proxy::map;
 use crate::proxy::metrics::{LinkEnd, Outcome};
@@ -109,6 +111,9 @@ impl Core {
 
     /// Sends what of a session's waiting requests may go now.
     pub(super) fn retry(&mut self, id: SessionId, now: Instant) {
+        if self.sessions[id.index()].pins.is_some() {
+            self.retry_pins(id, now);
+        }
         let session = &mut self.sessions[id.index()];
         // A slot is taken while anything on it is in flight, then by the oldest that waits.
         let mut taken: BTreeSet<Slot> = BTreeSet::new();
@@ -189,9 +194,8 @@ impl Core {
         }
         let Some((_, retry)) = waiting(entry, part) else { return };
         let target = retry.target.take();
-        let protocol = session.client.protocol;
         let large = entry.frame_len as usize > self.options.large_bytes;
-        let lane = Lane { protocol, large };
+        let lane = Lane { id: session.lane, large };
         if !keyed && self.backends.topology().owner(slot).is_none() {
             // Without keys any shard will do, and this one is gone.
             let other = crate::proxy::route::any_shard(self.backends.topology(), 0);
@@ -315,6 +319,7 @@ impl Core {
         let Some(link) = self.backends.link(id) else { return };
         let endpoint = link.endpoint.clone();
         let subscriber = link.subscriber;
+        let owner = link.role.owner();
         let expected = link.close();
         self.backends.detach(id, end, why, now);
         if end != LinkEnd::Retired {
@@ -326,10 +331,15 @@ impl Core {
         if subscriber {
             self.subscriber_lost(id);
         }
+        if let Some(owner) = owner {
+            let waited = self.options.backend_timeout;
+            let lost = Lost { endpoint: &endpoint, loss, why, waited };
+            return self.pin_lost(owner, id, &expected, &lost, now);
+        }
         for (expect, progress) in expected {
             let session_id = SessionId(expect.session);
             let Some(session) = self.sessions.get_mut(session_id.index()) else { continue };
-            let own = matches!(expect.kind, ExpectKind::Asking | ExpectKind::Probe);
+            let own = !matches!(expect.kind, ExpectKind::Request | ExpectKind::Retry);
             if session.incarnation != expect.incarnation || own {
                 continue;
             }

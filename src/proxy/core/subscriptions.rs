@@ -92,6 +92,9 @@ impl Core {
         if session.is_subscribing() && verb(spec).is_none() {
             return Some(Dispatched::WaitForAll);
         }
+        if session.pins.as_ref().is_some_and(|pins| pins.queues(spec)) {
+            return Some(self.dispatch_in_multi(id, spec, now));
+        }
         let listens = session.client.protocol == Protocol::Resp2 && session.listening.is_some();
         let allowed = verb(spec).is_some() || matches!(spec.name, "ping" | "quit" | "reset");
         if listens && !allowed {
@@ -417,7 +420,9 @@ impl Session {
         let client = &mut self.client;
         client.listens = self.listening.is_some();
         let restricted = client.listens && client.protocol == Protocol::Resp2;
-        let gated = !client.authenticated || restricted || client.paused || self.is_subscribing();
+        let queues = self.pins.as_ref().is_some_and(|pins| pins.is_open());
+        let restricted = restricted || client.paused || queues;
+        let gated = !client.authenticated || restricted || self.is_subscribing();
         self.client.gated = gated;
     }
 

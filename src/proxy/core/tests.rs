@@ -6,6 +6,7 @@ use crate::proxy::metrics::Outcome;
 use std::time::Duration;
 
 mod clients;
+mod pinned;
 mod subscriptions;
 mod world;
 
@@ -35,7 +36,7 @@ fn a_reply_never_reaches_another_client() {
     world.send(second, "GET c");
     assert_eq!(world.asked(NODE_A), "GET b | GET c");
     // The first leaves with its reply under way, and a third takes its place.
-    world.core.forget(first);
+    world.core.forget(first, world.now);
     let third = world.client();
     assert_eq!(third, first, "the place is used again");
     world.send(third, "GET b");

@@ -3,11 +3,13 @@
 use super::worker::{Worker, now};
 use crate::proxy::link::LinkId;
 use crate::proxy::metrics::LinkEnd;
+use socket2::TcpKeepalive;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
@@ -19,9 +21,7 @@ const READS_MAX: usize = 4;
 pub(super) async fn run(worker: Rc<Worker>, id: LinkId) {
     let connected = match connect(&worker, id).await {
         Ok(mut stream) => {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a connection to a node keeps its delay");
-            }
+            prepare(&stream);
             worker.core.borrow_mut().link_connected(id, now());
             let ended = poll_fn(|cx| poll(&worker, id, &mut stream, cx)).await;
             lost(&worker, id, LinkEnd::Lost, &ended);
@@ -34,6 +34,20 @@ pub(super) async fn run(worker: Rc<Worker>, id: LinkId) {
     };
     worker.links.borrow_mut()[id.index()] = None;
     worker.core.borrow_mut().link_freed(id, connected);
+}
+
+/// Requests go out at once, and a node that was powered off and on again is noticed on connections
+/// that are silent by design, too.
+fn prepare(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(5))
+        .with_interval(Duration::from_secs(2))
+        .with_retries(3);
+    let done = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
+    if let Err(error) = done {
+        tracing::debug!(%error, "a connection to a node keeps its defaults");
+    }
 }
 
 fn lost(worker: &Worker, id: LinkId, end: LinkEnd, error: &io::Error) {

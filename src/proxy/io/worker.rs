@@ -287,7 +287,7 @@ impl Worker {
     /// Lets go of a client.
     pub(super) fn drop_client(&self, id: SessionId) {
         self.clients.borrow_mut()[id.index()] = None;
-        self.core.borrow_mut().forget(id);
+        self.core.borrow_mut().forget(id, now());
         self.load.fetch_sub(1, Ordering::Relaxed);
     }
 

@@ -100,7 +100,7 @@ fn the_last_to_leave_ends_the_subscription() {
     world.push(NODE_A, &["unsubscribe", "x", "1"]);
     world.push(NODE_A, &["punsubscribe", "x*", "0"]);
     let third = world.listener("z");
-    world.core.forget(third);
+    world.core.forget(third, world.now);
     assert!(world.core.subscriptions.topics.is_empty());
 }
 
@@ -109,7 +109,7 @@ fn a_confirmation_of_an_ended_subscription_confirms_no_later_one() {
     let mut world = World::new();
     let client = world.client();
     world.send(client, "SUBSCRIBE x");
-    world.core.forget(client);
+    world.core.forget(client, world.now);
     let next = world.client();
     world.send(next, "SUBSCRIBE x");
     assert_eq!(world.heard_by(NODE_A), "subscribe x | unsubscribe x | subscribe x");

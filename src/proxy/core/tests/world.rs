@@ -2,6 +2,7 @@
 
 use super::super::*;
 use crate::cluster::{Endpoint, View};
+use crate::proxy::link::Role;
 use crate::proxy::metrics::{LinkEnd, Outcome};
 use crate::resp::Protocol;
 use std::time::Duration;
@@ -91,10 +92,15 @@ impl World {
 
     pub(super) fn connect(&mut self) {
         while let Some(id) = self.core.next_open() {
+            if self.core.link(id).is_closed() {
+                self.core.link_freed(id, false);
+                continue;
+            }
             self.core.link_connected(id, self.now);
             let hello = self.core.link(id).writable().to_vec();
             self.core.link(id).wrote(hello.len());
-            match self.core.link(id).protocol {
+            let lane = self.core.link(id).lane;
+            match self.core.backends.lanes.setup(lane).protocol {
                 Protocol::Resp2 => {
                     assert_eq!(hello, b"*1\r\n$4\r\nPING\r\n");
                     self.say_on(id, "+PONG\r\n");
@@ -104,12 +110,21 @@ impl World {
                     self.say_on(id, "%0\r\n");
                 }
             }
+            if self.core.link(id).role != Role::Shared {
+                let asked = self.core.link(id).writable().to_vec();
+                assert_eq!(asked, b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n");
+                self.core.link(id).wrote(asked.len());
+                self.say_on(id, ":77\r\n");
+            }
         }
     }
 
     pub(super) fn find_link(&self, port: u16, subscriber: bool) -> Option<LinkId> {
         let wanted = |(_, link): &(LinkId, &crate::proxy::link::Link)| {
-            link.endpoint == at(port) && !link.is_closed() && link.subscriber == subscriber
+            link.endpoint == at(port)
+                && !link.is_closed()
+                && link.role == Role::Shared
+                && link.subscriber == subscriber
         };
         self.core.backends.links().find(wanted).map(|(id, _)| id)
     }

@@ -1,0 +1,93 @@
+//! Which of a node's connections a client's requests travel on.
+//!
+//! What is said on a connection once and holds for everything after it (protocol, database) keeps
+//! connections apart: that is a lane. The two lanes without anything special are always there and
+//! are the only ones that most proxies ever use; the others come and go with the clients that need
+//! them.
+
+use super::handshake::Further;
+use crate::resp::Protocol;
+use std::collections::BTreeMap;
+
+/// A lane of one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LaneId(u32);
+
+impl LaneId {
+    /// The lane of clients that have nothing special.
+    #[inline]
+    pub(crate) fn plain(protocol: Protocol) -> Self {
+        Self(u32::from(protocol == Protocol::Resp3))
+    }
+}
+
+/// Which of the connections of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Lane {
+    /// The lane.
+    pub id: LaneId,
+    /// Large requests and replies have a connection of their own.
+    pub large: bool,
+}
+
+impl Lane {
+    /// How many connections the two plain lanes have together.
+    pub(super) const PLAIN: usize = 4;
+
+    /// Its place among the connections of a node: below [`Lane::PLAIN`] for a plain one.
+    #[inline]
+    pub(super) fn index(self) -> usize {
+        self.id.0 as usize * 2 + usize::from(self.large)
+    }
+}
+
+/// What is said on every connection of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Setup {
+    /// The protocol of its clients.
+    pub protocol: Protocol,
+    /// Their database.
+    pub database: u32,
+}
+
+impl Setup {
+    /// The steps of its handshake behind the usual ones.
+    pub(super) fn further(&self) -> Vec<Further> {
+        let mut further = Vec::new();
+        if self.database > 0 {
+            further.push(Further::Select(self.database));
+        }
+        further
+    }
+}
+
+/// The lanes of one worker.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    setups: BTreeMap<LaneId, Setup>,
+}
+
+impl Lanes {
+    /// The two plain ones.
+    pub(super) fn new() -> Self {
+        let plain = |protocol| (LaneId::plain(protocol), Setup { protocol, database: 0 });
+        Self { setups: BTreeMap::from([plain(Protocol::Resp2), plain(Protocol::Resp3)]) }
+    }
+
+    /// What is said on the connections of a lane.
+    pub(super) fn setup(&self, lane: LaneId) -> &Setup {
+        self.setups.get(&lane).expect("a lane lives as long as it has sessions or connections")
+    }
+
+    /// The lane of clients with this protocol and database.
+    pub(super) fn of(&mut self, protocol: Protocol, database: u32) -> LaneId {
+        let wanted = Setup { protocol, database };
+        if let Some((id, _)) = self.setups.iter().find(|(_, setup)| **setup == wanted) {
+            return *id;
+        }
+        // As many as there are databases, twice: none is ever taken away.
+        let id = LaneId(self.setups.len() as u32);
+        self.setups.insert(id, wanted);
+        id
+    }
+}
