@@ -391,9 +391,25 @@ impl Member {
         }
     }
 
-    /// Passes a message on to subscribers at every other node.
+    /// Passes a message on to subscribers at every other node; that of a shard channel at the
+    /// other nodes of our shard.
     pub fn publish(&mut self, broadcast: super::Broadcast) {
-        self.broadcast(&Body::Broadcast(broadcast));
+        if !matches!(broadcast, super::Broadcast::PublishShard { .. }) {
+            return self.broadcast(&Body::Broadcast(broadcast));
+        }
+        let shard = self.view.own_shard().id;
+        let links: Vec<LinkId> = {
+            let of = |node: &Node| node.primary.map_or(node.id, |key| self.view.node(key).id);
+            let ours = self.view.others().filter(|(_, node)| of(node) == shard);
+            ours.filter(|(_, node)| !node.in_handshake())
+                .filter_map(|(_, node)| node.outbound)
+                .collect()
+        };
+        let header = Box::new(self.header());
+        for link in links {
+            let body = Body::Broadcast(broadcast.clone());
+            self.send(link, Packet::Full { header: header.clone(), body });
+        }
     }
 
     /// Tells a node who owns what it claims.

@@ -203,7 +203,7 @@ impl Core {
 
     /// So many bytes have gone to a client; so many more wait to be written.
     pub fn note_written(&mut self, id: ClientId, bytes: usize, waiting: usize) {
-        self.server.stats.writes += 1;
+        self.server.stats.writes += u64::from(bytes > 0);
         self.server.stats.output_bytes += bytes as u64;
         let Some(session) = self.server.clients.get_mut(id) else { return };
         session.output_bytes = waiting;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 mod blocking;
+mod pubsub;
 
 struct StillHost;
 

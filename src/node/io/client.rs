@@ -170,6 +170,8 @@ impl Client {
         self.input = input;
         self.output = output;
         self.drop_input(used);
+        let waiting = self.waiting();
+        self.engine.with_core(|core| core.note_written(self.id, 0, waiting));
     }
 
     /// Lets the core run whole requests. `fresh` of the bytes have just been read.

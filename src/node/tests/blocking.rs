@@ -4,7 +4,7 @@ use super::*;
 
 impl Node {
     /// What came for a client since the last time, while nothing of its own was run.
-    fn arrived(&mut self, client: &mut Client) -> String {
+    pub(super) fn arrived(&mut self, client: &mut Client) -> String {
         self.replies_to(client, b"")
     }
 
