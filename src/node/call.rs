@@ -117,6 +117,7 @@ impl<'a> Ctx<'a> {
         let changes = self.changes_before();
         self.session.last_command = Some(spec);
         let outcome = handler(self, request);
+        self.note_told();
         self.clock = self.server.host.elapsed();
         let took = self.clock.saturating_sub(started);
 
@@ -134,6 +135,9 @@ impl<'a> Ctx<'a> {
         if let Err(error) = outcome {
             calls.failed += 1;
             self.fail(&error);
+        }
+        if !self.server.monitors.is_empty() {
+            self.show_to_monitors(spec, request);
         }
         if self.server.propagation.is_wanted() {
             self.propagate(spec, request, changes);

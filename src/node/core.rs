@@ -122,6 +122,7 @@ impl Core {
         keyspace.set_limits(settings.type_limits());
         keyspace.set_usage_policy(settings.usage);
         let server = Server::new(now, directives, options.config_file, options.host, ids);
+        server.listen(&mut keyspace);
         Ok(Self {
             keyspace,
             server,
@@ -159,6 +160,7 @@ impl Core {
         if let Some(mut session) = self.server.clients.remove(id) {
             self.server.unblock(&mut session);
             self.server.pubsub.leave(&mut session);
+            self.server.monitors.remove(id);
             for watch in session.watches {
                 self.server.watched.unwatch(watch);
             }
@@ -298,7 +300,7 @@ impl Core {
                 break spent;
             }
         };
-        self.server.propagate_expired(&mut self.keyspace);
+        self.server.note_told(&mut self.keyspace, None);
         self.server.stats.expire_cut_short += u64::from(self.expire_behind);
         self.server.stats.expire_time += spent;
     }

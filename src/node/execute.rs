@@ -136,6 +136,13 @@ impl Ctx<'_> {
                 spec.name
             ))));
         }
+        if self.session.monitors {
+            let touches = Flags::WRITE.union(Flags::READONLY).union(Flags::MAY_REPLICATE);
+            if self.flags_of(spec).intersects(touches) {
+                let error = CommandError::line("ERR Replica can't interact with the keyspace");
+                return Err(refuse(error));
+            }
+        }
         let paused = self.server.pause.is_some() || self.server.failover_pause.is_some();
         if paused && self.is_paused(spec) {
             return Ok(Checked::Paused);

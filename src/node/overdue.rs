@@ -64,7 +64,8 @@ impl Session {
             return Some(Overdue::Output);
         }
         // Who waits for the node is not silent by choice.
-        let waits = self.paused || self.blocked.is_some() || self.subscriptions.is_some();
+        let waits =
+            self.paused || self.blocked.is_some() || self.subscriptions.is_some() || self.monitors;
         let silent = !waits && settings.idle_max.is_some_and(|max| past(self.last_heard, max));
         silent.then_some(Overdue::Silence)
     }

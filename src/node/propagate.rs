@@ -13,7 +13,6 @@ use super::call::Ctx;
 use super::server::Server;
 use crate::command::Spec;
 use crate::resp::{Request, encode_args, encode_request};
-use crate::store::Keyspace;
 
 /// Whom a propagated command is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,6 +208,11 @@ impl Propagation {
         }
     }
 
+    /// A command of the node's own joins what the command that runs leads to.
+    pub(super) fn push(&mut self, db: usize, args: &[&[u8]]) {
+        self.batch.push(db, Audience::All, args);
+    }
+
     /// What was gathered is a whole: it goes to those who listen.
     fn close_batch(&mut self) {
         if self.batch.commands.is_empty() {
@@ -225,33 +229,6 @@ impl Propagation {
 }
 
 impl Server {
-    /// Has the keyspace tell of keys that expire, if that matters to anyone. To be called when a
-    /// feed was started or ended.
-    pub(super) fn listen(&self, keyspace: &mut Keyspace) {
-        keyspace.tell_expired(self.propagation.wanted);
-    }
-
-    /// Keys that were found past their expiry and removed, since the last call.
-    pub(super) fn note_expired(&mut self, keyspace: &mut Keyspace) {
-        for (db, key) in keyspace.take_expired() {
-            if self.propagation.wanted {
-                let command = removal(self.settings.lazy_expire);
-                self.propagation.batch.push(db, Audience::All, &[command, &key]);
-            }
-        }
-    }
-
-    /// The same outside of any command: each key goes on by itself.
-    pub(super) fn propagate_expired(&mut self, keyspace: &mut Keyspace) {
-        for (db, key) in keyspace.take_expired() {
-            if self.propagation.wanted {
-                let command = removal(self.settings.lazy_expire);
-                self.propagation.batch.push(db, Audience::All, &[command, &key]);
-                self.close_batch();
-            }
-        }
-    }
-
     /// A client's call is over: what it led to goes to those who listen.
     pub(super) fn close_batch(&mut self) {
         self.propagation.close_batch();
@@ -274,7 +251,7 @@ impl Ctx<'_> {
     }
 
     fn propagate_args(&mut self, args: &[&[u8]]) {
-        self.server.note_expired(self.keyspace);
+        self.note_told();
         let propagation = &mut self.server.propagation;
         propagation.verdict = Verdict::Never;
         propagation.batch.push(self.session.db, Audience::All, args);
@@ -304,7 +281,7 @@ impl Ctx<'_> {
         if spec.name == "exec" {
             return;
         }
-        self.server.note_expired(self.keyspace);
+        self.note_told();
         let changed = self.server.stats.dirty != before;
         let propagation = &mut self.server.propagation;
         let audience = match propagation.verdict {

@@ -6,6 +6,7 @@ use super::clients::Clients;
 use super::directives::{Directives, Refusal};
 use super::host::Host;
 use super::latency_events::LatencyEvents;
+use super::monitor::Monitors;
 use super::output::Output;
 use super::propagate::Propagation;
 use super::pubsub::PubSub;
@@ -53,6 +54,8 @@ pub(super) struct Server {
     pub(super) latency_events: LatencyEvents,
     /// The keys that anyone watches.
     pub(super) watched: WatchTable,
+    /// Who is shown what runs.
+    pub(super) monitors: Monitors,
     /// Who listens to what.
     pub(super) pubsub: PubSub,
     /// The keys that blocked clients wait for.
@@ -120,6 +123,7 @@ impl Server {
             slowlog: SlowLog::default(),
             latency_events: LatencyEvents::default(),
             watched: WatchTable::default(),
+            monitors: Monitors::default(),
             pubsub: PubSub::default(),
             waiters: Waiters::default(),
             clients: Clients::default(),

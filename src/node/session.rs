@@ -65,6 +65,8 @@ pub(super) struct Session {
     /// Replies and messages that came about while none of its requests was run: they go to its
     /// shell in the next turn.
     pub(super) inbox: Vec<u8>,
+    /// MONITOR: it is shown what runs.
+    pub(super) monitors: bool,
     /// What it listens to, if it does.
     pub(super) subscriptions: Option<Box<Subscriptions>>,
     /// Whether it waits for the end of CLIENT PAUSE.
@@ -139,6 +141,7 @@ impl Session {
             close: Close::No,
             blocked: None,
             inbox: Vec::new(),
+            monitors: false,
             subscriptions: None,
             paused: false,
             input_bytes: 0,
@@ -206,6 +209,7 @@ impl Session {
                 flags.push(letter);
             }
         };
+        put(self.monitors, 'O');
         put(self.subscriptions.is_some(), 'P');
         put(self.transaction.is_some(), 'x');
         put(self.blocked.is_some() || self.paused, 'b');

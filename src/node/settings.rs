@@ -2,6 +2,7 @@
 //! change of them, and looked at on hot paths without a search.
 
 use super::directives::Directives;
+use super::events::Events;
 use super::session::Session;
 use crate::secret::Secret;
 use crate::store::{ListLimit, SetLimits, TypeLimits, UsagePolicy};
@@ -36,6 +37,8 @@ pub(super) struct Settings {
     pub(super) query_bytes_max: usize,
     /// How much output may wait for a client.
     pub(super) output_limits: OutputLimits,
+    /// Which keyspace events are published.
+    pub(super) events: Events,
     /// Whether shard channels are served while the cluster is down.
     pub(super) channels_when_down: bool,
     /// What keys remember of their use.
@@ -120,7 +123,8 @@ impl OutputLimits {
 
     /// What holds for a client.
     pub(super) fn of(&self, session: &Session) -> OutputLimit {
-        if session.subscriptions.is_some() { self.subscriber } else { self.normal }
+        let listens = session.subscriptions.is_some() || session.monitors;
+        if listens { self.subscriber } else { self.normal }
     }
 }
 
@@ -205,6 +209,7 @@ impl Settings {
         "loglevel",
         "maxclients",
         "maxmemory",
+        "notify-keyspace-events",
         "pidfile",
         "port",
         "protected-mode",
@@ -248,6 +253,7 @@ impl Settings {
             bulk_bytes_max: directives.size("proto-max-bulk-len"),
             query_bytes_max: directives.size("client-query-buffer-limit"),
             output_limits: OutputLimits::parse(directives.text("client-output-buffer-limit")),
+            events: Events::parse(directives.text("notify-keyspace-events")),
             channels_when_down: directives.is("cluster-allow-pubsubshard-when-down"),
             usage: if directives.text("maxmemory-policy").ends_with("lfu") {
                 UsagePolicy::Frequency {

@@ -187,7 +187,7 @@ impl<'a> Db<'a> {
     #[inline]
     pub fn read(&mut self, key: &[u8]) -> Option<&'_ Entry> {
         let Some(place) = self.find(key) else {
-            self.shared.stats.misses += 1;
+            self.shared.was_missed(self.index, key);
             return None;
         };
         self.shared.stats.hits += 1;
@@ -211,6 +211,17 @@ impl<'a> Db<'a> {
     /// The entry of a key that a command asks about without using its value (TTL, TYPE, EXISTS):
     /// counted as a hit or a miss.
     pub fn peek_counted(&mut self, key: &[u8]) -> Option<&'_ Entry> {
+        let Some(place) = self.find(key) else {
+            self.shared.was_missed(self.index, key);
+            return None;
+        };
+        self.shared.stats.hits += 1;
+        Some(self.database.at(place))
+    }
+
+    /// The same, and if it is not there nobody is told: for questions about the entry itself
+    /// (OBJECT).
+    pub fn peek_counted_untold(&mut self, key: &[u8]) -> Option<&'_ Entry> {
         let Some(place) = self.find(key) else {
             self.shared.stats.misses += 1;
             return None;
@@ -335,6 +346,7 @@ impl<'a> Db<'a> {
     pub(super) fn add(&mut self, home: Home, mut entry: Entry) {
         entry.set_usage(self.shared.usage.fresh(self.now_ms));
         entry.set_mark(self.shared.mark);
+        self.shared.has_come(self.index, entry.key());
         self.database.insert_new(home, entry);
     }
 
@@ -350,6 +362,7 @@ impl<'a> Db<'a> {
             self.shared.discard(self.index, old, self.now_ms);
         }
         entry.set_mark(self.shared.mark);
+        self.shared.has_come(self.index, entry.key());
         let home = self.database.home(entry.key());
         self.database.insert_new(home, entry);
     }

@@ -2,7 +2,7 @@
 //!
 //! A handler takes a [`Db`] for the length of a call: a database at a point in time. What a handler
 //! changes it tells the node itself (`Ctx::modified`); what the store removes on its own account
-//! is told by [`Keyspace::take_expired`].
+//! is told by [`Keyspace::take_told`].
 
 use super::database::Database;
 use super::db::Db;
@@ -78,9 +78,31 @@ pub(super) struct Shared {
     /// The mark of entries that the latest snapshot has: all, unless one is being taken.
     pub(super) mark: bool,
     garbage: Garbage,
-    /// Whether anyone is to be told of keys that expired.
-    tell_expired: bool,
-    expired: Vec<(usize, Box<[u8]>)>,
+    /// What anyone is to be told of.
+    tell: Tell,
+    told: Vec<(usize, Told, Box<[u8]>)>,
+}
+
+/// What of its own doing the keyspace is to note.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tell {
+    /// Keys that expire.
+    pub expired: bool,
+    /// Keys that come into being.
+    pub created: bool,
+    /// Keys that are read and are not there.
+    pub missed: bool,
+}
+
+/// What the keyspace has noted of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It was removed because its time had come.
+    Expired,
+    /// It is there, and was not before.
+    Created,
+    /// It was read, and is not there.
+    Missed,
 }
 
 impl Shared {
@@ -104,10 +126,27 @@ impl Shared {
 
     pub(super) fn has_expired(&mut self, db: usize, entry: Entry, now_ms: u64) {
         self.stats.expired += 1;
-        if self.tell_expired {
-            self.expired.push((db, entry.key().into()));
+        if self.tell.expired {
+            self.told.push((db, Told::Expired, entry.key().into()));
         }
         self.discard(db, entry, now_ms);
+    }
+
+    /// A key has come into being.
+    #[inline]
+    pub(super) fn has_come(&mut self, db: usize, key: &[u8]) {
+        if self.tell.created {
+            self.told.push((db, Told::Created, key.into()));
+        }
+    }
+
+    /// A key was read that is not there.
+    #[inline]
+    pub(super) fn was_missed(&mut self, db: usize, key: &[u8]) {
+        self.stats.misses += 1;
+        if self.tell.missed {
+            self.told.push((db, Told::Missed, key.into()));
+        }
     }
 
     fn marking(&self, now_ms: u64) -> Marking {
@@ -164,8 +203,8 @@ impl Keyspace {
                 walk: None,
                 mark: false,
                 garbage: Garbage::default(),
-                tell_expired: false,
-                expired: Vec::new(),
+                tell: Tell::default(),
+                told: Vec::new(),
             },
             expire_next: 0,
         }
@@ -248,15 +287,32 @@ impl Keyspace {
         ValueLimits { types: self.shared.limits, hasher: self.hasher }
     }
 
-    /// Asks for a record of keys that expire, for replicas and notifications: see
-    /// [`Keyspace::take_expired`].
-    pub fn tell_expired(&mut self, tell: bool) {
-        self.shared.tell_expired = tell;
+    /// Asks for a record of what the keyspace does by itself, for replicas and notifications: see
+    /// [`Keyspace::take_told`].
+    pub fn tell(&mut self, tell: Tell) {
+        self.shared.tell = tell;
     }
 
-    /// The keys that expired since the last call, with their databases, in order.
-    pub fn take_expired(&mut self) -> Vec<(usize, Box<[u8]>)> {
-        std::mem::take(&mut self.shared.expired)
+    /// What has been noted since the last call: database, what, and which key, in order.
+    pub fn take_told(&mut self) -> Vec<(usize, Told, Box<[u8]>)> {
+        std::mem::take(&mut self.shared.told)
+    }
+
+    /// A key that came into being took the place of one that a command removed just before: what
+    /// is noted of it is not that it came.
+    pub fn was_replaced(&mut self, db: usize, key: &[u8]) {
+        let created = |(of, told, known): &(usize, Told, Box<[u8]>)| {
+            *of == db && *told == Told::Created && **known == *key
+        };
+        if let Some(place) = self.shared.told.iter().rposition(created) {
+            self.shared.told.remove(place);
+        }
+    }
+
+    /// Whether there is something for [`Keyspace::take_told`] to take.
+    #[inline]
+    pub fn has_told(&self) -> bool {
+        !self.shared.told.is_empty()
     }
 
     /// What has been unlinked and waits to be dropped, preferably on another thread.
@@ -344,6 +400,7 @@ impl Keyspace {
         }
         if let Some(mut entry) = self.databases[from].remove(key) {
             self.shared.hand_over(from, &mut entry, now_ms);
+            self.shared.has_come(to, key);
             let database = &mut self.databases[to];
             database.insert_new(database.home(key), entry);
         }

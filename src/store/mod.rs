@@ -29,7 +29,7 @@ pub use db::{Db, Expiry, Text, WrongType};
 pub use entry::{Entry, ValueRef};
 pub use garbage::{FREE_INLINE_MAX, Garbage};
 pub use hasher::Hasher;
-pub use keyspace::{Expired, Keyspace, KeyspaceOptions, KeyspaceStats, TypeLimits};
+pub use keyspace::{Expired, Keyspace, KeyspaceOptions, KeyspaceStats, Tell, Told, TypeLimits};
 pub use random::Random;
 pub use snapshot::{SnapshotOptions, SnapshotProgress};
 pub use table::{Keyed, Table};

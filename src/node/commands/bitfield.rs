@@ -4,6 +4,7 @@ use super::bitmaps::bit_offset;
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::resp::{Request, parse_i64};
 use crate::value::bits;
 
@@ -154,12 +155,14 @@ fn bitfield(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     db.write(key).map(|entry| entry.text().map(drop)).transpose()?;
     out.array(operations.len());
     let changed = db.edit_string(key, |bytes| {
-        let mut changed = bits::reach(bytes, last);
+        let grown = bits::reach(bytes, last);
+        let mut changed = false;
         for &operation in &operations {
             match operation.run(bytes) {
                 Some((reply, has_changed)) => {
                     out.integer(reply);
-                    changed |= has_changed;
+                    // As in Redis: a string that only grew, as all writes failed, has not changed.
+                    changed |= has_changed || grown && !matches!(operation.action, Action::Get);
                 }
                 None => out.null(),
             }
@@ -168,6 +171,7 @@ fn bitfield(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     })?;
     if changed {
         ctx.modified(key);
+        ctx.notify(Class::String, "setbit", key);
     }
     Ok(())
 }

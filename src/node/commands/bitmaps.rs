@@ -3,6 +3,7 @@
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::resp::{Request, parse_i64};
 use crate::value::bits;
 
@@ -42,6 +43,7 @@ fn setbit(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     })?;
     if changed {
         ctx.modified(key);
+        ctx.notify(Class::String, "setbit", key);
     }
     ctx.out.integer(i64::from(was));
     Ok(())
@@ -187,6 +189,14 @@ fn bitop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     }
     if existed || bytes_max > 0 {
         ctx.modified(target);
+        if bytes_max > 0 {
+            if existed {
+                ctx.keyspace.was_replaced(ctx.session.db, target);
+            }
+            ctx.notify(Class::String, "set", target);
+        } else {
+            ctx.notify(Class::Generic, "del", target);
+        }
     }
     ctx.out.integer(bytes_max as i64);
     Ok(())

@@ -48,6 +48,7 @@ fn set(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
         Ok(()) => {
             ctx.keyspace.set_limits(ctx.server.settings.type_limits());
             ctx.keyspace.set_usage_policy(ctx.server.settings.usage);
+            ctx.server.listen(ctx.keyspace);
             ctx.out.ok();
         }
         Err(Refusal::Unknown(name)) => {

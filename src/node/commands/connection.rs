@@ -165,6 +165,8 @@ fn reset(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
     ctx.end_transaction();
     ctx.unwatch();
     ctx.server.pubsub.leave(ctx.session);
+    ctx.server.monitors.remove(ctx.session.id);
+    ctx.session.monitors = false;
     ctx.set_protocol(Protocol::Resp2);
     let session = &mut *ctx.session;
     session.db = 0;

@@ -3,6 +3,7 @@
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::resp::Request;
 use crate::store::rdb::{self, KeyUse, RdbError};
 
@@ -98,12 +99,14 @@ fn restore(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         // It would be gone before anybody could see it.
         if replaced {
             ctx.modified(key);
+            ctx.notify(Class::Generic, "del", key);
         }
         ctx.out.ok();
         return Ok(());
     }
     ctx.db().restore(loaded.into_entry(key, expires_at), options.used);
     ctx.modified(key);
+    ctx.notify(Class::Generic, "restore", key);
     ctx.out.ok();
     Ok(())
 }

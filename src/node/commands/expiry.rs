@@ -4,6 +4,7 @@ use super::set_options::TimeUnit;
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::node::propagate::removal;
 use crate::resp::Request;
 use crate::store::{Entry, Expiry};
@@ -86,7 +87,7 @@ fn expire(
     let allowed = before.is_some_and(|before| conditions.allow(before.map(|at| at as i64), at));
     if allowed {
         // A time that has passed removes the key here and now.
-        match u64::try_from(at) {
+        let event = match u64::try_from(at) {
             Ok(at) if at > now_ms => {
                 db.set_expiry(key, Expiry::At(at));
                 if ctx.propagates() {
@@ -96,13 +97,16 @@ fn expire(
                     args.extend(request.args_from(3));
                     ctx.propagate_as(&args);
                 }
+                "expire"
             }
             _ => {
                 db.remove(key);
                 ctx.propagate_as(&[removal(ctx.server.settings.lazy_expire), key]);
+                "del"
             }
-        }
+        };
         ctx.modified(key);
+        ctx.notify(Class::Generic, event, key);
     }
     ctx.out.integer(i64::from(allowed));
     Ok(())
@@ -115,6 +119,7 @@ fn persist(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError>
     if expires {
         db.set_expiry(key, Expiry::Clear);
         ctx.modified(key);
+        ctx.notify(Class::Generic, "persist", key);
     }
     ctx.out.integer(i64::from(expires));
     Ok(())

@@ -4,6 +4,7 @@ use crate::node::args::{integer, is, negatable};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::commands::{write_item, write_optional};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::resp::{Encoder, Protocol, Request};
 use crate::store::{Hash, Item, Random};
 use crate::value::{Extended, canonical_i64};
@@ -58,6 +59,7 @@ fn set_fields(
         added += i64::from(hash.set(request.arg(at), request.arg(at + 1)));
     }
     ctx.modified(key);
+    ctx.notify(Class::Hash, "hset", key);
     Ok(added)
 }
 
@@ -72,6 +74,7 @@ fn hsetnx(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     hash.set(field, request.arg(3));
     out.integer(1);
     ctx.modified(key);
+    ctx.notify(Class::Hash, "hset", key);
     Ok(())
 }
 
@@ -106,6 +109,8 @@ fn hdel(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     }
     if removed > 0 {
         ctx.modified(key);
+        ctx.notify(Class::Hash, "hdel", key);
+        ctx.notify_if_gone(key);
     }
     ctx.out.integer(removed);
     Ok(())
@@ -173,6 +178,7 @@ fn hincrby(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     db.hash_or_new(key)?.set(field, itoa::Buffer::new().format(sum).as_bytes());
     out.integer(sum);
     ctx.modified(key);
+    ctx.notify(Class::Hash, "hincrby", key);
     Ok(())
 }
 
@@ -192,6 +198,7 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     db.hash_or_new(key)?.set(field, sum.as_bytes());
     out.bulk(&sum);
     ctx.modified(key);
+    ctx.notify(Class::Hash, "hincrbyfloat", key);
     ctx.propagate_as(&[b"HSET", key, field, sum.as_bytes()]);
     Ok(())
 }

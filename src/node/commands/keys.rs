@@ -3,6 +3,7 @@
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::node::propagate::Audience;
 use crate::resp::Request;
 use crate::store::{Entry, Keyed, Text, UsagePolicy};
@@ -42,6 +43,7 @@ fn del(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     for key in request.args_from(1) {
         if ctx.db().remove(key) {
             ctx.modified(key);
+            ctx.notify(Class::Generic, "del", key);
             removed += 1;
         }
     }
@@ -107,6 +109,8 @@ fn rename(ctx: &mut Ctx<'_>, request: &Request<'_>, replace: bool) -> Done {
         db.insert(entry.renamed(to));
         ctx.modified(from);
         ctx.modified(to);
+        ctx.notify(Class::Generic, "rename_from", from);
+        ctx.notify(Class::Generic, "rename_to", to);
     }
     if replace {
         ctx.out.ok()
@@ -168,6 +172,7 @@ fn copy(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         ctx.server.stats.dirty += 1;
         ctx.server.watched.touch(to_db, to);
         ctx.server.waiters.touch(to_db, to);
+        ctx.notify_in(to_db, Class::Generic, "copy_to", to);
     }
     ctx.out.integer(i64::from(copied));
     Ok(())
@@ -187,6 +192,8 @@ fn move_key(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         ctx.modified(key);
         ctx.server.watched.touch(to, key);
         ctx.server.waiters.touch(to, key);
+        ctx.notify(Class::Generic, "move_from", key);
+        ctx.notify_in(to, Class::Generic, "move_to", key);
     }
     ctx.out.integer(i64::from(moved));
     Ok(())
@@ -265,7 +272,7 @@ fn flushall(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
 
 fn object_encoding(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let (mut db, out) = ctx.data();
-    match db.peek_counted(request.arg(2)) {
+    match db.peek_counted_untold(request.arg(2)) {
         Some(entry) => out.bulk(entry.encoding()),
         None => out.null(),
     }
@@ -275,7 +282,7 @@ fn object_encoding(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
 /// Redis shares the integers below 10,000 among keys, and says so with the largest count.
 fn object_refcount(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let (mut db, out) = ctx.data();
-    match db.peek_counted(request.arg(2)).map(Entry::text) {
+    match db.peek_counted_untold(request.arg(2)).map(Entry::text) {
         Some(Ok(Text::Int(0..10_000))) => out.integer(i64::from(i32::MAX)),
         Some(_) => out.integer(1),
         None => out.null(),
@@ -290,7 +297,7 @@ fn object_idletime(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     );
     let (mut db, out) = ctx.data();
     let (policy, now_ms) = (db.usage_policy(), db.now_ms());
-    match (db.peek_counted(request.arg(2)), policy) {
+    match (db.peek_counted_untold(request.arg(2)), policy) {
         (None, _) => out.null(),
         (Some(_), UsagePolicy::Frequency { .. }) => return Err(BY_FREQUENCY),
         (Some(entry), UsagePolicy::Recency) => {
@@ -308,7 +315,7 @@ fn object_freq(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     );
     let (mut db, out) = ctx.data();
     let (policy, now_ms) = (db.usage_policy(), db.now_ms());
-    match (db.peek_counted(request.arg(2)), policy) {
+    match (db.peek_counted_untold(request.arg(2)), policy) {
         (None, _) => out.null(),
         (Some(_), UsagePolicy::Recency) => return Err(BY_RECENCY),
         (Some(entry), UsagePolicy::Frequency { .. }) => {

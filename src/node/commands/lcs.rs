@@ -39,7 +39,8 @@ fn lcs(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
         let text = db.text(key).map_err(|_| NOT_STRINGS)?;
         Ok(text.map_or(Vec::new(), |text| text.bytes(&mut itoa::Buffer::new()).to_vec()))
     };
-    let (a, b) = (read(request.arg(1))?, read(request.arg(2))?);
+    let (a, b) = (read(request.arg(1)), read(request.arg(2)));
+    let (a, b) = (a?, b?);
     let options = parse(request)?;
     let cells = (a.len() + 1).checked_mul(b.len() + 1);
     if cells.is_none_or(|cells| cells > TABLE_BYTES_MAX / size_of::<u32>()) {

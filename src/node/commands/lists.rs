@@ -4,6 +4,7 @@ use crate::node::args::{at_least, integer, is, negatable, unsigned};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::commands::{write_item, write_optional};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::resp::{Encoder, Request};
 use crate::store::{End, List, ListMut};
 
@@ -49,6 +50,7 @@ fn push(ctx: &mut Ctx<'_>, request: &Request<'_>, end: End) -> Done {
     let len = push_all(ctx.db().list_or_new(key)?, request, end);
     ctx.out.integer(len);
     ctx.modified(key);
+    ctx.notify(Class::List, pushed(end), key);
     Ok(())
 }
 
@@ -59,8 +61,25 @@ fn push_existing(ctx: &mut Ctx<'_>, request: &Request<'_>, end: End) -> Done {
     ctx.out.integer(len.unwrap_or(0));
     if len.is_some() {
         ctx.modified(key);
+        ctx.notify(Class::List, pushed(end), key);
     }
     Ok(())
+}
+
+/// What is told of a list that got an element.
+fn pushed(end: End) -> &'static str {
+    match end {
+        End::Head => "lpush",
+        End::Tail => "rpush",
+    }
+}
+
+/// What is told of a list that lost one.
+fn popped(end: End) -> &'static str {
+    match end {
+        End::Head => "lpop",
+        End::Tail => "rpop",
+    }
 }
 
 fn pop(ctx: &mut Ctx<'_>, request: &Request<'_>, command: &'static str, end: End) -> Done {
@@ -94,6 +113,8 @@ fn pop(ctx: &mut Ctx<'_>, request: &Request<'_>, command: &'static str, end: End
         db.remove(key);
     }
     ctx.modified(key);
+    ctx.notify(Class::List, popped(end), key);
+    ctx.notify_if_gone(key);
     Ok(())
 }
 
@@ -109,6 +130,8 @@ pub(super) fn pop_with_key(ctx: &mut Ctx<'_>, key: &[u8], end: End) -> Result<bo
         db.remove(key);
     }
     ctx.modified(key);
+    ctx.notify(Class::List, popped(end), key);
+    ctx.notify_if_gone(key);
     ctx.propagate_as(&[if end == End::Head { b"LPOP" } else { b"RPOP" }, key]);
     Ok(true)
 }
@@ -193,6 +216,8 @@ fn ltrim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         list.settle();
     }
     ctx.modified(key);
+    ctx.notify(Class::List, "ltrim", key);
+    ctx.notify_if_gone(key);
     Ok(())
 }
 
@@ -209,6 +234,7 @@ fn lset(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     list.settle();
     out.ok();
     ctx.modified(key);
+    ctx.notify(Class::List, "lset", key);
     Ok(())
 }
 
@@ -233,6 +259,7 @@ fn linsert(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     }
     out.integer(list.len() as i64);
     ctx.modified(key);
+    ctx.notify(Class::List, "linsert", key);
     Ok(())
 }
 
@@ -254,6 +281,8 @@ fn lrem(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
             db.remove(key);
         }
         ctx.modified(key);
+        ctx.notify(Class::List, "lrem", key);
+        ctx.notify_if_gone(key);
     }
     Ok(())
 }
@@ -369,6 +398,9 @@ pub(super) fn try_move(
     if source != destination {
         ctx.modified(destination);
     }
+    ctx.notify(Class::List, pushed(to), destination);
+    ctx.notify(Class::List, popped(from), source);
+    ctx.notify_if_gone(source);
     Ok(true)
 }
 
@@ -409,6 +441,8 @@ impl MultiPop {
             db.remove(key);
         }
         ctx.modified(key);
+        ctx.notify(Class::List, popped(self.from), key);
+        ctx.notify_if_gone(key);
         let name: &[u8] = if self.from == End::Head { b"LPOP" } else { b"RPOP" };
         ctx.propagate_as(&[name, key, itoa::Buffer::new().format(taken).as_bytes()]);
         Ok(true)

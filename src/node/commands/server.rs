@@ -10,6 +10,7 @@ use crate::node::session::Close;
 use crate::resp::{Request, parse_i64};
 
 pub(super) const HANDLERS: Handlers = &[
+    ("monitor", |ctx, _| ctx.monitor()),
     ("info", info),
     ("lastsave", lastsave),
     ("latency|help", help),

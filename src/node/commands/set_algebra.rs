@@ -4,17 +4,18 @@ use crate::node::args::{at_least, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::commands::write_item;
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::resp::{Encoder, Request};
 use crate::store::{Db, Item, Set, SetMut, Value};
 
 pub(super) const HANDLERS: Handlers = &[
     ("sdiff", |ctx, request| answer(ctx, request, difference)),
-    ("sdiffstore", |ctx, request| store(ctx, request, difference)),
+    ("sdiffstore", |ctx, request| store(ctx, request, difference, "sdiffstore")),
     ("sinter", sinter),
     ("sintercard", sintercard),
-    ("sinterstore", |ctx, request| store(ctx, request, intersection)),
+    ("sinterstore", |ctx, request| store(ctx, request, intersection, "sinterstore")),
     ("sunion", |ctx, request| answer(ctx, request, union)),
-    ("sunionstore", |ctx, request| store(ctx, request, union)),
+    ("sunionstore", |ctx, request| store(ctx, request, union, "sunionstore")),
 ];
 
 type Done = Result<(), CommandError>;
@@ -102,20 +103,26 @@ fn answer(ctx: &mut Ctx<'_>, request: &Request<'_>, combine: Combine) -> Done {
     Ok(())
 }
 
-fn store(ctx: &mut Ctx<'_>, request: &Request<'_>, combine: Combine) -> Done {
+fn store(ctx: &mut Ctx<'_>, request: &Request<'_>, combine: Combine, event: &str) -> Done {
     let destination = request.arg(1);
     let (mut db, out) = ctx.data();
     check(&mut db, request.args_from(2))?;
     let mut result = Set::new();
     combine(&db.sets(request.args_from(2)), &mut db.change_set(&mut result));
     let len = result.len();
-    let changed = db.remove(destination) || len > 0;
-    if len > 0 {
+    let changed = if len > 0 {
         db.set_value(destination, Value::Set(result));
-    }
+        true
+    } else {
+        db.remove(destination)
+    };
     out.integer(len as i64);
     if changed {
         ctx.modified(destination);
+        match len {
+            0 => ctx.notify(Class::Generic, "del", destination),
+            _ => ctx.notify(Class::Set, event, destination),
+        }
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::node::args::{negatable, unsigned};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::commands::{write_item, write_optional};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::node::propagate::removal;
 use crate::resp::{Encoder, Request};
 use crate::store::{Item, Random, Set};
@@ -30,6 +31,7 @@ fn sadd(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let added = request.args_from(2).filter(|member| set.add(member)).count();
     if added > 0 {
         ctx.modified(key);
+        ctx.notify(Class::Set, "sadd", key);
     }
     ctx.out.integer(added as i64);
     Ok(())
@@ -47,6 +49,8 @@ fn srem(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     }
     if removed > 0 {
         ctx.modified(key);
+        ctx.notify(Class::Set, "srem", key);
+        ctx.notify_if_gone(key);
     }
     ctx.out.integer(removed as i64);
     Ok(())
@@ -103,10 +107,15 @@ fn smove(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     if set.is_empty() {
         db.remove(source);
     }
-    db.set_or_new(destination, member, 1)?.add(member);
     out.integer(1);
     ctx.modified(source);
+    ctx.notify(Class::Set, "srem", source);
+    ctx.notify_if_gone(source);
+    let added = ctx.db().set_or_new(destination, member, 1)?.add(member);
     ctx.modified(destination);
+    if added {
+        ctx.notify(Class::Set, "sadd", destination);
+    }
     Ok(())
 }
 
@@ -148,6 +157,8 @@ fn spop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
             set.iter().for_each(|member| write_item(out, member));
             db.remove(key);
             ctx.modified(key);
+            ctx.notify(Class::Set, "spop", key);
+            ctx.notify_if_gone(key);
             ctx.propagate_as(&[removal(ctx.server.settings.lazy_server_del), key]);
             return Ok(());
         }
@@ -170,6 +181,8 @@ fn spop(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         db.remove(key);
     }
     ctx.modified(key);
+    ctx.notify(Class::Set, "spop", key);
+    ctx.notify_if_gone(key);
     gone.iter().for_each(|member| ctx.propagate_as(&[b"SREM", key, member]));
     Ok(())
 }

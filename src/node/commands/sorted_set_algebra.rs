@@ -254,7 +254,7 @@ fn put(
     let (inputs, options) = parse(&mut db, request, 2, command, takes)?;
     let found = combine(&mut db, operation, inputs, options.aggregate)?;
     let longest = found.iter().map(|(member, _)| member.len()).max().unwrap_or(0);
-    store(ctx, request.arg(1), &found, longest)
+    store(ctx, request.arg(1), &found, longest, command)
 }
 
 fn zunion(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {

@@ -4,6 +4,7 @@ use super::sorted_sets::{write_member, write_score};
 use crate::node::args::{integer, is, unsigned};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::resp::{Encoder, Protocol, Request};
 use crate::store::Db;
 
@@ -17,6 +18,16 @@ type Done = Result<(), CommandError>;
 pub(super) enum End {
     Lowest,
     Highest,
+}
+
+impl End {
+    /// What is told of a set that something was taken from.
+    fn event(self) -> &'static str {
+        match self {
+            Self::Lowest => "zpopmin",
+            Self::Highest => "zpopmax",
+        }
+    }
 }
 
 /// Takes up to `count` members, 1 at least, from the end of a sorted set that is there, and writes
@@ -73,6 +84,8 @@ fn pop_one_end(ctx: &mut Ctx<'_>, request: &Request<'_>, end: End) -> Done {
         out.array(if nests { count } else { count * 2 });
     })?;
     ctx.modified(key);
+    ctx.notify(Class::SortedSet, end.event(), key);
+    ctx.notify_if_gone(key);
     Ok(())
 }
 
@@ -139,6 +152,8 @@ pub(super) fn pop_with_key(
         }
     })?;
     ctx.modified(key);
+    ctx.notify(Class::SortedSet, end.event(), key);
+    ctx.notify_if_gone(key);
     let name: &[u8] = if end == End::Lowest { b"ZPOPMIN" } else { b"ZPOPMAX" };
     if nests {
         ctx.propagate_as(&[name, key, itoa::Buffer::new().format(popped).as_bytes()]);

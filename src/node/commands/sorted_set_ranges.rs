@@ -5,6 +5,7 @@ use super::sorted_sets::Members;
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::resp::Request;
 use crate::store::SortedSet;
 use crate::value::parse_double_bound;
@@ -269,7 +270,7 @@ fn zrangestore(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         let members = set.iter_from(first, query.reverse).take(ranks.len());
         found.extend(members.map(|(member, score)| (member.bytes(&mut buffer).into(), score)));
     }
-    store(ctx, target, &found, 0)
+    store(ctx, target, &found, 0, "zrangestore")
 }
 
 /// Puts a sorted set of these members in place of whatever a key holds; none removes the key.
@@ -281,6 +282,7 @@ pub(super) fn store(
     target: &[u8],
     members: &[(Box<[u8]>, f64)],
     longest: usize,
+    event: &str,
 ) -> Done {
     let mut db = ctx.db();
     let existed = db.remove(target);
@@ -293,6 +295,14 @@ pub(super) fn store(
     }
     if existed || !members.is_empty() {
         ctx.modified(target);
+        if members.is_empty() {
+            ctx.notify(Class::Generic, "del", target);
+        } else {
+            if existed {
+                ctx.keyspace.was_replaced(ctx.session.db, target);
+            }
+            ctx.notify(Class::SortedSet, event, target);
+        }
     }
     ctx.out.integer(members.len() as i64);
     Ok(())
@@ -315,18 +325,18 @@ fn count(ctx: &mut Ctx<'_>, request: &Request<'_>, by: By) -> Done {
 }
 
 fn zremrangebyrank(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
-    remove(ctx, request, By::Rank)
+    remove(ctx, request, By::Rank, "zremrangebyrank")
 }
 
 fn zremrangebyscore(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
-    remove(ctx, request, By::Score)
+    remove(ctx, request, By::Score, "zremrangebyscore")
 }
 
 fn zremrangebylex(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
-    remove(ctx, request, By::Lex)
+    remove(ctx, request, By::Lex, "zremrangebylex")
 }
 
-fn remove(ctx: &mut Ctx<'_>, request: &Request<'_>, by: By) -> Done {
+fn remove(ctx: &mut Ctx<'_>, request: &Request<'_>, by: By, event: &str) -> Done {
     let range = Range::parse(by, request.arg(2), request.arg(3))?;
     let key = request.arg(1);
     let mut db = ctx.db();
@@ -343,6 +353,8 @@ fn remove(ctx: &mut Ctx<'_>, request: &Request<'_>, by: By) -> Done {
     }
     if removed > 0 {
         ctx.modified(key);
+        ctx.notify(Class::SortedSet, event, key);
+        ctx.notify_if_gone(key);
     }
     ctx.out.integer(removed as i64);
     Ok(())

@@ -4,6 +4,7 @@
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::resp::{Encoder, Protocol, Request};
 use crate::store::{Item, Random, SortedSet};
 use crate::value::{DoubleText, parse_double};
@@ -182,6 +183,7 @@ fn add(ctx: &mut Ctx<'_>, request: &Request<'_>, increment: bool) -> Done {
     }
     if added + changed > 0 {
         ctx.modified(key);
+        ctx.notify(Class::SortedSet, if options.increment { "zincr" } else { "zadd" }, key);
     }
     match (options.increment, result) {
         (true, Some(score)) => write_score(&mut ctx.out, score),
@@ -205,6 +207,8 @@ fn zrem(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     }
     if removed > 0 {
         ctx.modified(key);
+        ctx.notify(Class::SortedSet, "zrem", key);
+        ctx.notify_if_gone(key);
     }
     ctx.out.integer(removed);
     Ok(())

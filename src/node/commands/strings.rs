@@ -4,6 +4,7 @@ use super::set_options::{Condition, Grammar, SetOptions, TimeUnit};
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::node::propagate::removal;
 use crate::resp::{Encoder, Request};
 use crate::store::{Expiry, Text};
@@ -55,6 +56,7 @@ fn set(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     if request.len() == 3 {
         ctx.db().set_string(key, value, Expiry::Clear);
         ctx.modified(key);
+        ctx.notify(Class::String, "set", key);
         ctx.out.ok();
         return Ok(());
     }
@@ -76,6 +78,10 @@ fn set(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     if allowed {
         db.set_string(key, value, expiry);
         ctx.modified(key);
+        ctx.notify(Class::String, "set", key);
+        if options.expire.is_some() {
+            ctx.notify(Class::Generic, "expire", key);
+        }
         propagate_set(ctx, request, &options, expiry);
     }
     match (options.get, allowed) {
@@ -117,6 +123,7 @@ fn setnx(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     if missing {
         ctx.db().set_string(key, request.arg(2), Expiry::Clear);
         ctx.modified(key);
+        ctx.notify(Class::String, "set", key);
     }
     ctx.out.integer(i64::from(missing));
     Ok(())
@@ -139,6 +146,8 @@ fn set_expiring(
     let at = unit.positive(request.arg(2), ctx.now.unix_ms, command)?;
     ctx.db().set_string(request.arg(1), request.arg(3), Expiry::At(at));
     ctx.modified(request.arg(1));
+    ctx.notify(Class::String, "set", request.arg(1));
+    ctx.notify(Class::Generic, "expire", request.arg(1));
     propagate_expiring(ctx, request.arg(1), request.arg(3), at);
     ctx.out.ok();
     Ok(())
@@ -150,6 +159,7 @@ fn getset(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     write_text(out, db.text(key)?);
     db.set_string(key, request.arg(2), Expiry::Clear);
     ctx.modified(key);
+    ctx.notify(Class::String, "set", key);
     ctx.propagate_as(&[b"SET", key, request.arg(2)]);
     Ok(())
 }
@@ -160,6 +170,7 @@ fn getdel(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     write_text(out, db.text(key)?);
     if db.remove(key) {
         ctx.modified(key);
+        ctx.notify(Class::Generic, "del", key);
         ctx.propagate_as(&[removal(ctx.server.settings.lazy_user_del), key]);
     }
     Ok(())
@@ -179,15 +190,17 @@ fn getex(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         None => None,
     };
     write_text(out, Some(text));
-    match expiry {
+    let event = match expiry {
         // A time that has passed removes the key here and now.
         Some((unit, at)) if unit.is_absolute() && at <= now_ms => {
             db.remove(key);
             ctx.propagate_as(&[removal(ctx.server.settings.lazy_expire), key]);
+            "del"
         }
         Some((_, at)) => {
             db.set_expiry(key, Expiry::At(at));
             ctx.propagate_as(&[b"PEXPIREAT", key, itoa::Buffer::new().format(at).as_bytes()]);
+            "expire"
         }
         None => {
             let expires = db.peek(key).is_some_and(|entry| entry.expires_at().is_some());
@@ -196,9 +209,11 @@ fn getex(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
             }
             db.set_expiry(key, Expiry::Clear);
             ctx.propagate_as(&[b"PERSIST", key]);
+            "persist"
         }
-    }
+    };
     ctx.modified(key);
+    ctx.notify(Class::Generic, event, key);
     Ok(())
 }
 
@@ -238,6 +253,7 @@ fn set_all(ctx: &mut Ctx<'_>, request: &Request<'_>) {
         let key = request.arg(at);
         ctx.db().set_string(key, request.arg(at + 1), Expiry::Clear);
         ctx.modified(key);
+        ctx.notify(Class::String, "set", key);
     }
 }
 
@@ -278,6 +294,7 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], by: i64) -> Done {
         }
     };
     ctx.modified(key);
+    ctx.notify(Class::String, "incrby", key);
     ctx.out.integer(sum);
     Ok(())
 }
@@ -296,6 +313,7 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     db.set_text(key, sum.as_bytes());
     out.bulk(&sum);
     ctx.modified(key);
+    ctx.notify(Class::String, "incrbyfloat", key);
     ctx.propagate_as(&[b"SET", key, sum.as_bytes(), b"KEEPTTL"]);
     Ok(())
 }
@@ -321,6 +339,7 @@ fn append(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     };
     out.integer(len as i64);
     ctx.modified(key);
+    ctx.notify(Class::String, "append", key);
     Ok(())
 }
 
@@ -348,6 +367,7 @@ fn setrange(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     })?;
     out.integer(len as i64);
     ctx.modified(key);
+    ctx.notify(Class::String, "setrange", key);
     Ok(())
 }
 

@@ -88,13 +88,13 @@ impl Client {
         if told && self.state != State::Closing {
             self.run_held();
         }
-        while let Some(timer) = &mut self.timer
-            && timer.as_mut().poll(cx).is_ready()
-        {
-            self.timer = None;
-            self.run_held();
-        }
         loop {
+            while let Some(timer) = &mut self.timer
+                && timer.as_mut().poll(cx).is_ready()
+            {
+                self.timer = None;
+                self.run_held();
+            }
             let flushed = self.poll_flush(cx)?.is_ready();
             match self.state {
                 State::Closing if flushed => return Poll::Ready(Ok(())),

@@ -83,7 +83,7 @@ fn a_scan_returns_what_stays() {
 #[test]
 fn an_expired_key_is_gone_on_access_and_by_itself() {
     let mut keyspace = keyspace(true);
-    keyspace.tell_expired(true);
+    keyspace.tell(Tell { expired: true, ..Tell::default() });
     fill(&mut keyspace, 0..100, Expiry::At(1000));
     fill(&mut keyspace, 100..110, Expiry::Clear);
     assert!(keyspace.db(0, 1000).contains(b"key:5"), "it lives through its last millisecond");
@@ -97,7 +97,9 @@ fn an_expired_key_is_gone_on_access_and_by_itself() {
     assert_eq!(keyspace.expire_some(1001, 50), 47);
     assert_eq!((keyspace.len(None), keyspace.expiring(0)), (12, 1));
     assert_eq!(keyspace.stats().expired, 98);
-    assert_eq!(keyspace.take_expired().len(), 98);
+    let told = keyspace.take_told();
+    assert!(told.iter().all(|(_, told, _)| *told == Told::Expired));
+    assert_eq!(told.len(), 98);
 }
 
 #[test]

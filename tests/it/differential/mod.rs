@@ -6,8 +6,10 @@
 //! `KEYWAY_DIFF_SEED=…` draws the same commands again. What differs on purpose is in
 //! `exceptions.rs` with its reason, and in docs/compatibility.md.
 
+mod blocking;
 mod compare;
 mod draw;
+mod events;
 mod exceptions;
 mod grammar;
 mod groups;

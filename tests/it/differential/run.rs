@@ -267,7 +267,7 @@ fn describe(client: &mut Client, key: &[u8]) -> Vec<Reply> {
 }
 
 /// Whether a command draws so many members, each on its own, that no server ends in time.
-fn asks_for_too_much(command: &[Vec<u8>]) -> bool {
+pub(super) fn asks_for_too_much(command: &[Vec<u8>]) -> bool {
     let draws = ["SRANDMEMBER", "HRANDFIELD"];
     let count = command.get(2).and_then(|count| std::str::from_utf8(count).ok()?.parse().ok());
     draws.iter().any(|name| command[0].eq_ignore_ascii_case(name.as_bytes()))
