@@ -13,6 +13,7 @@ pub mod config;
 pub mod net;
 pub mod node;
 pub mod proxy;
+pub mod replication;
 pub mod resp;
 pub mod secret;
 mod serve;

@@ -56,7 +56,7 @@ const LAYERS: &[(&str, &[&str], bool)] = &[
     ("command", &["resp", "cluster", "value"], false),
     ("store", &["cluster", "clock", "value"], false),
     ("bus", &["cluster", "clock"], false),
-    ("replication", &["resp", "clock"], false),
+    ("replication", &["resp", "clock", "secret"], false),
     (
         "node",
         &["resp", "cluster", "clock", "secret", "value", "command", "bus", "store", "replication"],

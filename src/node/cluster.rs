@@ -10,12 +10,13 @@ use super::output::Output;
 use super::ownership::{self, Access};
 use super::pubsub::Post;
 use super::server::Server;
-use crate::bus::{Applied, BUS_PORT_OFFSET, Broadcast, Change, IpRange, Member, Options, Source};
+use crate::bus::{Applied, BUS_PORT_OFFSET, Broadcast, Change, IpRange, Member, Options};
 use crate::clock::Now;
 use crate::cluster::describe::EndpointKind;
 use crate::cluster::{Durable, SlotSet, is_hostname};
 use crate::command::{self, Flags, Spec};
 use crate::resp::Request;
+use crate::store::Expired;
 use std::time::{Duration, Instant};
 
 const DISABLED: CommandError = CommandError::line("ERR This instance has cluster support disabled");
@@ -37,6 +38,7 @@ impl Core {
 
     /// The node's part in its cluster, if it has one: for the shell of the bus.
     pub fn member(&mut self) -> Option<&mut Member> {
+        self.server.tell_bus();
         self.server.cluster.as_mut()
     }
 
@@ -56,17 +58,15 @@ impl Core {
         }
     }
 
-    /// From here on this node copies that primary; if none, it is a primary itself.
-    pub fn replicate(&mut self, source: Option<Source>) {
-        // The member refuses to become a replica for as long as nothing here can copy.
-        tracing::debug!(?source, "what to copy has changed");
-    }
-
     /// Holds back the writes of clients until then, or (none) no longer: a replica takes over, and
     /// must have all that was written.
     pub fn pause_writes(&mut self, until: Option<Instant>) {
         match until {
-            Some(until) => self.server.failover_pause = Some(until),
+            Some(until) => {
+                self.server.failover_pause = Some(until);
+                // What has expired stays until the writes go on: its removal would be one.
+                self.keyspace.set_on_expired(Expired::Hide);
+            }
             None => self.server.end_failover_pause(),
         }
     }
@@ -96,6 +96,7 @@ impl Server {
         now: Now,
         change: Change,
     ) -> Result<Applied, CommandError> {
+        self.tell_bus();
         let applied = self.member()?.apply(now, change);
         self.slots_changed = true;
         self.outputs.push_back(Output::Bus);
@@ -134,6 +135,7 @@ impl Ctx<'_> {
         let Ok(keys) = command::keys(spec, request) else { return Ok(()) };
         let access = Access {
             writes: spec.flags.contains(Flags::WRITE),
+            readonly: self.session.readonly,
             asking: self.session.asking || spec.flags.contains(Flags::ASKING),
             channels: spec
                 .flags
@@ -162,6 +164,7 @@ impl Ctx<'_> {
         }
         let access = Access {
             writes: transaction.flags().contains(Flags::WRITE),
+            readonly: self.session.readonly,
             asking: self.session.asking,
             channels: None,
         };
@@ -226,7 +229,7 @@ fn options(directives: &Directives, host: &dyn Host) -> Options {
             _ => EndpointKind::Ip,
         },
         migration_barrier: directives.size("cluster-migration-barrier"),
-        allow_replica_migration: false,
+        allow_replica_migration: directives.is("cluster-allow-replica-migration"),
         no_failover: directives.is("cluster-replica-no-failover"),
         replica_validity_factor: directives.number("cluster-replica-validity-factor") as u32,
         replication_ping_period: Duration::from_secs(

@@ -6,11 +6,13 @@ use super::execute::Ran;
 use super::host::Host;
 use super::output::Output;
 use super::overdue::Overdue;
+use super::replication::Replication;
 use super::server::Server;
-use super::session::{Addresses, ClientId, Close, Session};
+use super::session::{Addresses, ClientId, Close, Role, Session};
 use super::settings::Settings;
 use super::stats::Stats;
 use crate::clock::Now;
+use crate::replication::ReplicationId;
 use crate::resp::{Encoder, Limits, RequestDecoder};
 use crate::store::{Garbage, Keyspace, KeyspaceOptions};
 use rand::{Rng, SeedableRng};
@@ -26,7 +28,7 @@ pub struct Core {
     /// When the clients were last looked through.
     swept: Instant,
     /// The time of the latest turn.
-    turn: Instant,
+    pub(super) turn: Instant,
     /// Expired keys wait to be removed.
     expire_behind: bool,
 }
@@ -76,6 +78,9 @@ pub enum Progress {
         /// When the wait is over at the latest; it has no end if there is none.
         until: Option<Instant>,
     },
+    /// The connection is a replica's from here on: it is written what [`Core::replica_output`]
+    /// gives, after what has been answered.
+    Replica,
     /// The connection ends when its replies are written.
     CloseAfterReplies,
     /// The connection ends at once.
@@ -112,7 +117,8 @@ impl Core {
             directives.load(name, &words).map_err(|reason| (place, reason))?;
         }
         let mut random = rand::rngs::SmallRng::seed_from_u64(options.seed);
-        let ids = [hex_id(&mut random), hex_id(&mut random)];
+        let run_id = hex_id(&mut random).as_str().into();
+        let replication = Replication::new(now, hex_id(&mut random), random.next_u64());
         let settings = Settings::read(&directives);
         let mut keyspace = Keyspace::new(KeyspaceOptions {
             by_slot: settings.cluster_enabled,
@@ -121,16 +127,19 @@ impl Core {
         });
         keyspace.set_limits(settings.type_limits());
         keyspace.set_usage_policy(settings.usage);
-        let server = Server::new(now, directives, options.config_file, options.host, ids);
+        let server =
+            Server::new(now, directives, options.config_file, options.host, run_id, replication);
         server.listen(&mut keyspace);
-        Ok(Self {
+        let mut core = Self {
             keyspace,
             server,
             sampled: now.instant,
             swept: now.instant,
             turn: now.instant,
             expire_behind: false,
-        })
+        };
+        core.follow_as_configured(now);
+        Ok(core)
     }
 
     /// A client has connected.
@@ -164,6 +173,9 @@ impl Core {
             for watch in session.watches {
                 self.server.watched.unwatch(watch);
             }
+            if session.role == Role::Replica {
+                self.server.forget_follower(self.turn, id);
+            }
         }
     }
 
@@ -190,6 +202,10 @@ impl Core {
         let (used, progress) = ctx.run_all(decoder, input);
         let partial = used < input.len() && matches!(progress, Progress::NeedsInput { .. });
         session.note_request(now, partial, used > 0);
+        if session.role == Role::Replica {
+            // Whatever a replica says, it shows that it lives.
+            self.server.note_replica_lives(now, id);
+        }
         self.server.clients.put(session);
         (used, progress)
     }
@@ -263,10 +279,13 @@ impl Core {
         if server.failover_pause.is_some_and(|until| now.instant >= until) {
             server.end_failover_pause();
         }
+        self.refresh_expiry(now);
+        let server = &mut self.server;
         if server.active_expire && !server.is_write_paused(now) {
             self.expire(now);
         }
         let server = &mut self.server;
+        server.tend_followers(now);
         let elapsed = now.instant.saturating_duration_since(self.sampled);
         if elapsed >= SAMPLE_EVERY {
             self.sampled = now.instant;
@@ -403,6 +422,9 @@ impl Ctx<'_> {
                     if self.server.waiters.has_ready() {
                         self.serve_ready();
                     }
+                    if self.session.role == Role::Replica {
+                        return (used, Progress::Replica);
+                    }
                 }
                 Err(error) => {
                     tracing::debug!(peer = %self.session.addresses.peer, %error, "protocol error");
@@ -415,8 +437,8 @@ impl Ctx<'_> {
 }
 
 /// 40 random hex digits.
-fn hex_id(random: &mut impl rand::Rng) -> Box<str> {
+fn hex_id(random: &mut impl rand::Rng) -> ReplicationId {
     let mut bytes = [0; 20];
     random.fill_bytes(&mut bytes);
-    crate::cluster::NodeId::from_random(bytes).as_str().into()
+    ReplicationId::from_random(bytes)
 }

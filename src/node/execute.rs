@@ -3,7 +3,7 @@
 
 use super::call::Ctx;
 use super::error::CommandError;
-use super::session::{Close, Replies};
+use super::session::{Close, Replies, Role};
 use crate::command::{self, Flags, Spec, UnknownCommand};
 use crate::resp::Request;
 
@@ -32,9 +32,7 @@ impl Ctx<'_> {
         if let Some(spec) = spec {
             let handler = self.server.handlers[spec.id()].expect("checked");
             self.call(spec, handler, request);
-            if self.server.propagation.is_wanted() {
-                self.server.close_batch();
-            }
+            self.close_batch();
             // ASKING holds for one command, or for all of one transaction.
             if self.session.asking && self.session.transaction.is_none() && spec.name != "asking" {
                 self.session.asking = false;
@@ -118,16 +116,27 @@ impl Ctx<'_> {
         if self.session.transaction.is_some() && spec.flags.contains(Flags::NO_MULTI) {
             return Err(refuse(CommandError::line("ERR Command not allowed inside a transaction")));
         }
+        let obeys = self.session.role == Role::Primary;
         if self.server.cluster.is_some()
+            && !obeys
             && let Err(error) = self.check_ownership(spec, request)
         {
             return Err(refuse(error));
         }
-        if self.server.settings.memory_max > 0 && self.flags_of(spec).contains(Flags::DENYOOM) {
+        if self.server.settings.memory_max > 0
+            && !obeys
+            && self.flags_of(spec).contains(Flags::DENYOOM)
+        {
             self.server.check_memory();
             if self.server.over_memory {
                 return Err(refuse(CommandError::OutOfMemory));
             }
+        }
+        if (self.server.is_restricted() || self.session.role == Role::Replica)
+            && !obeys
+            && let Err(error) = self.check_restrictions(spec)
+        {
+            return Err(refuse(error));
         }
         if self.session.only_listens() && !ALLOWED_TO_LISTENERS.contains(&spec.name) {
             return Err(refuse(CommandError::err(format_args!(
@@ -158,16 +167,20 @@ impl Ctx<'_> {
     }
 
     /// The flags of a command; EXEC has those of all that is queued.
-    fn flags_of(&self, spec: &Spec) -> Flags {
+    pub(super) fn flags_of(&self, spec: &Spec) -> Flags {
         match &self.session.transaction {
             Some(transaction) if spec.name == "exec" => spec.flags.union(transaction.flags()),
             _ => spec.flags,
         }
     }
 
-    /// Whether CLIENT PAUSE or a manual failover holds a command back.
+    /// Whether CLIENT PAUSE or a failover holds a command back. Those who are no clients are the
+    /// ones it waits for.
     #[cold]
     fn is_paused(&mut self, spec: &Spec) -> bool {
+        if self.session.role != Role::Client {
+            return false;
+        }
         let now = self.now.instant;
         if self.server.pause.is_some_and(|pause| now >= pause.until) {
             self.server.unpause();

@@ -6,6 +6,7 @@
 use super::call::Ctx;
 use super::commands::REDIS_VERSION;
 use super::host::ProcessFigures;
+use crate::replication::Backlog;
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
@@ -214,12 +215,11 @@ fn memory(f: &mut Fields, ctx: &mut Ctx<'_>, figures: &ProcessFigures) {
     f.put("mem_fragmentation_ratio", &fragmentation);
     f.put("mem_fragmentation_bytes", unused);
     let clients: usize = server.clients.iter().map(|s| s.input_bytes + s.output_bytes).sum();
-    f.zeros(&[
-        "mem_not_counted_for_evict",
-        "mem_replication_backlog",
-        "mem_total_replication_buffers",
-        "mem_clients_slaves",
-    ]);
+    let backlog = server.replication.backlog().map_or(0, Backlog::heap_bytes);
+    f.zeros(&["mem_not_counted_for_evict"]);
+    f.put("mem_replication_backlog", backlog);
+    f.put("mem_total_replication_buffers", backlog);
+    f.zeros(&["mem_clients_slaves"]);
     f.put("mem_clients_normal", clients);
     f.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
     f.put("mem_allocator", "mimalloc");
@@ -227,13 +227,8 @@ fn memory(f: &mut Fields, ctx: &mut Ctx<'_>, figures: &ProcessFigures) {
 }
 
 fn persistence(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
-    f.zeros(&[
-        "loading",
-        "async_loading",
-        "current_cow_peak",
-        "current_cow_size",
-        "current_cow_size_age",
-    ]);
+    f.flag("loading", ctx.server.replication.is_loading());
+    f.zeros(&["async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     f.put("current_fork_perc", "0.00");
     f.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
     f.put("rdb_changes_since_last_save", ctx.server.stats.dirty);
@@ -267,13 +262,17 @@ fn stats(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
     f.put("instantaneous_ops_per_sec", rates.commands.per_second());
     f.put("total_net_input_bytes", stats.input_bytes);
     f.put("total_net_output_bytes", stats.output_bytes);
-    f.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    f.put("total_net_repl_input_bytes", stats.replica_input_bytes);
+    f.put("total_net_repl_output_bytes", stats.replica_output_bytes);
     f.put("instantaneous_input_kbps", kilobytes(rates.input.per_second()));
     f.put("instantaneous_output_kbps", kilobytes(rates.output.per_second()));
     f.put("instantaneous_input_repl_kbps", "0.00");
     f.put("instantaneous_output_repl_kbps", "0.00");
     f.put("rejected_connections", stats.rejected_connections);
-    f.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    let synchronisations = ctx.server.replication.synchronisations;
+    f.put("sync_full", synchronisations.full);
+    f.put("sync_partial_ok", synchronisations.partial);
+    f.put("sync_partial_err", synchronisations.refused);
     let keyspace = ctx.keyspace.stats();
     f.put("expired_keys", keyspace.expired);
     f.put("expired_stale_perc", "0.00");
@@ -316,16 +315,7 @@ fn stats(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
 }
 
 fn replication(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
-    f.put("role", "master");
-    f.put("connected_slaves", 0);
-    f.put("master_failover_state", "no-failover");
-    f.put("master_replid", &ctx.server.replication_id);
-    f.put("master_replid2", "0".repeat(40));
-    f.put("master_repl_offset", 0);
-    f.put("second_repl_offset", -1);
-    f.put("repl_backlog_active", 0);
-    f.put("repl_backlog_size", ctx.server.directives.number("repl-backlog-size"));
-    f.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+    ctx.server.describe_replication(ctx.now, &mut |name, value| f.put(name, value));
 }
 
 fn cpu(f: &mut Fields, _: &mut Ctx<'_>, figures: &ProcessFigures) {

@@ -25,6 +25,7 @@ mod overdue;
 mod ownership;
 mod propagate;
 mod pubsub;
+mod replication;
 mod rewrite;
 mod serve;
 mod server;
@@ -40,6 +41,7 @@ pub use commands::runs;
 pub use error::CommandError;
 pub use host::{Host, ProcessFigures};
 pub use output::Output;
+pub use replication::{CopyKind, CopyStep, LinkTarget, LinkTask, ReplicaOutput};
 pub use session::{Addresses, ClientId};
 pub use stats::Stats;
 

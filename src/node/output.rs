@@ -10,6 +10,10 @@ pub enum Output {
     /// The cluster bus has something to do, and it is to be done before any reply leaves: see
     /// [`Mesh::pump`](super::io::Mesh::pump).
     Bus,
+    /// A snapshot for replicas is due, or goes on: see [`Core::begin_copy`](super::Core::begin_copy).
+    Snapshot,
+    /// The node follows another primary than before, or none any more.
+    Link,
     /// Parameters have changed: `hz`, `loglevel` and the like may be others.
     Reconfigured,
     /// SHUTDOWN was called: end in an orderly way.

@@ -6,6 +6,7 @@
 //!   the cluster is down   ▶ CLUSTERDOWN The cluster is down…   (reads may go on)
 //!   ours, migrating       ▶ all keys here: serve; none: ASK; some: TRYAGAIN
 //!   not ours, importing   ▶ after ASKING: serve, or TRYAGAIN when several keys and one missing
+//!   our primary's         ▶ after READONLY: serve what only reads
 //!   not ours              ▶ MOVED
 //! ```
 //! A request whose slot is ours and stays so costs one look-up in the table of owners.
@@ -19,6 +20,8 @@ use crate::cluster::{Endpoint, NodeRecord, Slot};
 pub(super) struct Access {
     /// It may change keys.
     pub(super) writes: bool,
+    /// READONLY: a replica's answer is good enough.
+    pub(super) readonly: bool,
     /// ASKING came before it, or it is RESTORE-ASKING.
     pub(super) asking: bool,
     /// Its keys are shard channels, which belong to a slot but do not move with its keys; and
@@ -89,6 +92,10 @@ fn check_uncommon<'k>(
         if several && keys.any(|key| !exists(key)) {
             return Err(CommandError::TryAgain);
         }
+        return Ok(());
+    }
+    // A replica serves reads of its primary's slots to those who want that.
+    if access.readonly && !access.writes && view.myself().primary == Some(owner) {
         return Ok(());
     }
     Err(CommandError::Moved(slot, endpoint(member, &view.record(owner))))

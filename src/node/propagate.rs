@@ -7,7 +7,6 @@
 //! A key that a look-up found past its expiry goes first, as a DEL of its own.
 //!
 //! While nobody listens, a command pays one comparison.
-#![allow(dead_code, reason = "the listeners are built on this")]
 
 use super::call::Ctx;
 use super::server::Server;
@@ -186,6 +185,7 @@ impl Propagation {
     }
 
     /// What goes into the append-only file.
+    #[allow(dead_code, reason = "the append-only file listens to it")]
     pub(super) fn log(&mut self) -> &mut Feed {
         &mut self.log
     }
@@ -197,6 +197,7 @@ impl Propagation {
     }
 
     /// Starts or ends the feed of the append-only file. [`Server::listen`] has to follow.
+    #[allow(dead_code, reason = "the append-only file listens to it")]
     pub(super) fn set_log(&mut self, on: bool) {
         Self::switch(&mut self.log, on);
         self.wanted = self.stream.on || self.log.on;
@@ -213,10 +214,10 @@ impl Propagation {
         self.batch.push(db, Audience::All, args);
     }
 
-    /// What was gathered is a whole: it goes to those who listen.
-    fn close_batch(&mut self) {
+    /// What was gathered is a whole: it goes to those who listen. False if there is nothing.
+    fn close_batch(&mut self) -> bool {
         if self.batch.commands.is_empty() {
-            return;
+            return false;
         }
         if self.stream.on {
             self.stream.append(&self.batch, |_| true);
@@ -225,17 +226,29 @@ impl Propagation {
             self.log.append(&self.batch, |audience| audience == Audience::All);
         }
         self.batch.clear();
+        true
     }
 }
 
 impl Server {
-    /// A client's call is over: what it led to goes to those who listen.
-    pub(super) fn close_batch(&mut self) {
-        self.propagation.close_batch();
+    /// A client's call is over: what it led to goes to those who listen. False if it led to
+    /// nothing.
+    pub(super) fn close_batch(&mut self) -> bool {
+        let closed = self.propagation.close_batch();
+        self.flush_stream();
+        closed
     }
 }
 
 impl Ctx<'_> {
+    /// This client's call is over: what it led to goes to those who listen, and WAIT waits for it.
+    #[inline]
+    pub(super) fn close_batch(&mut self) {
+        if self.server.propagation.wanted && self.server.close_batch() {
+            self.session.write_offset = self.server.replication.history().offset();
+        }
+    }
+
     /// Whether anyone listens: for handlers to whom it is work to say what stands for a command.
     pub(super) fn propagates(&self) -> bool {
         self.server.propagation.wanted

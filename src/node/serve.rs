@@ -167,7 +167,7 @@ impl Ctx<'_> {
         let handler = self.server.handlers[blocked.spec.id()].expect("it ran before");
         self.runs_again = true;
         self.call(blocked.spec, handler, &blocked.request.as_request());
-        self.server.close_batch();
+        self.close_batch();
         if self.blocks_again {
             self.session.blocked = Some(blocked);
             return;
@@ -182,20 +182,6 @@ impl Core {
     pub(super) fn serve_ready(&mut self, now: Now) {
         if self.server.waiters.has_ready() {
             serve_ready(now, &mut self.keyspace, &mut self.server);
-        }
-    }
-
-    /// Ends the waits of all clients that wait for keys: the node is no primary any longer.
-    #[allow(dead_code, reason = "a change of role tells it")]
-    pub(super) fn unblock_all(&mut self, now: Now) {
-        const ROLE_CHANGED: CommandError = CommandError::line(
-            "UNBLOCKED force unblock from blocking operation, instance state changed (master -> \
-             replica?)",
-        );
-        for client in self.server.waiters.clients() {
-            with_client(now, &mut self.keyspace, &mut self.server, client, |ctx| {
-                ctx.unblock_with(&ROLE_CHANGED);
-            });
         }
     }
 
@@ -231,8 +217,19 @@ impl Ctx<'_> {
         };
         let Subject::Keys { keys, .. } = &blocked.subject else { return Ok(()) };
         let writes = blocked.spec.flags.contains(Flags::WRITE);
-        let access = Access { writes, asking: true, channels: None };
+        let access = Access { writes, asking: true, readonly: false, channels: None };
         ownership::check(member, access, keys.iter().map(|key| &**key), |_| true)
+    }
+}
+
+/// Ends the waits of all clients: the node is no primary any longer.
+pub(super) fn unblock_all(now: Now, keyspace: &mut Keyspace, server: &mut Server) {
+    const ROLE_CHANGED: CommandError = CommandError::line(
+        "UNBLOCKED force unblock from blocking operation, instance state changed (master -> \
+         replica?)",
+    );
+    for client in server.waiters.clients() {
+        with_client(now, keyspace, server, client, |ctx| ctx.unblock_with(&ROLE_CHANGED));
     }
 }
 

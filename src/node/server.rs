@@ -10,6 +10,7 @@ use super::monitor::Monitors;
 use super::output::Output;
 use super::propagate::Propagation;
 use super::pubsub::PubSub;
+use super::replication::Replication;
 use super::settings::Settings;
 use super::slowlog::SlowLog;
 use super::stats::{CallStats, Rates, Stats};
@@ -36,8 +37,8 @@ pub(super) struct Server {
     pub(super) host: Box<dyn Host>,
     /// Who this node is while it runs: 40 hex digits.
     pub(super) run_id: Box<str>,
-    /// What the history of its data is called: 40 hex digits.
-    pub(super) replication_id: Box<str>,
+    /// Whom it follows, and who follows it.
+    pub(super) replication: Replication,
     /// When it started.
     pub(super) started: Now,
     /// What INFO tells.
@@ -96,16 +97,16 @@ pub(super) struct Pause {
 }
 
 impl Server {
-    /// A server with these settings. The two ids are 40 hex digits.
+    /// A server with these settings. `run_id` is 40 hex digits.
     pub(super) fn new(
         now: Now,
         directives: Directives,
         config_file: Option<PathBuf>,
         host: Box<dyn Host>,
-        ids: [Box<str>; 2],
+        run_id: Box<str>,
+        replication: Replication,
     ) -> Self {
         let settings = Settings::read(&directives);
-        let [run_id, replication_id] = ids;
         let memory_at_start = host.allocated_bytes();
         Self {
             limits: limits(&settings),
@@ -114,7 +115,7 @@ impl Server {
             config_file,
             host,
             run_id,
-            replication_id,
+            replication,
             started: now,
             stats: Stats::default(),
             rates: Rates::default(),

@@ -6,6 +6,7 @@ use super::transaction::Transaction;
 use super::watch::Watch;
 use crate::clock::Now;
 use crate::command::Spec;
+use crate::replication::{Introduction, Offset};
 use crate::resp::Protocol;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -52,6 +53,12 @@ pub(super) struct Session {
     pub(super) lib_name: Box<str>,
     /// That library's version, or nothing.
     pub(super) lib_version: Box<str>,
+    /// What it is to this node.
+    pub(super) role: Role,
+    /// What it has said with REPLCONF.
+    pub(super) introduction: Option<Box<Introduction>>,
+    /// How far the stream was when a write of its was told to replicas: what WAIT waits for.
+    pub(super) write_offset: Offset,
     /// Which replies it wants.
     pub(super) replies: Replies,
     /// Its MULTI, if it is in one.
@@ -86,6 +93,18 @@ pub struct Addresses {
     pub local: SocketAddr,
     /// The number of the socket, as CLIENT LIST shows it.
     pub descriptor: i32,
+}
+
+/// What a connection is to this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It asks and is answered.
+    #[default]
+    Client,
+    /// It has asked for the stream, and is sent it.
+    Replica,
+    /// Its commands are those of the primary that this node follows.
+    Primary,
 }
 
 /// Which replies a client wants (CLIENT REPLY).
@@ -135,6 +154,9 @@ impl Session {
             name: "".into(),
             lib_name: "".into(),
             lib_version: "".into(),
+            role: Role::Client,
+            introduction: None,
+            write_offset: 0,
             replies: Replies::On,
             transaction: None,
             watches: Vec::new(),
@@ -211,6 +233,8 @@ impl Session {
         };
         put(self.monitors, 'O');
         put(self.subscriptions.is_some(), 'P');
+        put(self.role == Role::Replica, 'S');
+        put(self.role == Role::Primary, 'M');
         put(self.transaction.is_some(), 'x');
         put(self.blocked.is_some() || self.paused, 'b');
         put(self.close == Close::AfterReplies, 'c');

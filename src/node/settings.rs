@@ -3,6 +3,7 @@
 
 use super::directives::Directives;
 use super::events::Events;
+use super::replication::ReplicationSettings;
 use super::session::Session;
 use crate::secret::Secret;
 use crate::store::{ListLimit, SetLimits, TypeLimits, UsagePolicy};
@@ -75,6 +76,8 @@ pub(super) struct Settings {
     pub(super) rdb_compression: bool,
     /// Refuse clients from elsewhere while there is no password.
     pub(super) protected_mode: bool,
+    /// What replication acts on.
+    pub(super) replication: ReplicationSettings,
 }
 
 /// One class of `client-output-buffer-limit`.
@@ -207,14 +210,33 @@ impl Settings {
         "list-max-listpack-size",
         "logfile",
         "loglevel",
+        "masterauth",
+        "masteruser",
         "maxclients",
         "maxmemory",
+        "min-replicas-max-lag",
+        "min-replicas-to-write",
         "notify-keyspace-events",
         "pidfile",
         "port",
         "protected-mode",
         "proto-max-bulk-len",
         "rdbcompression",
+        "repl-backlog-size",
+        "repl-backlog-ttl",
+        "repl-diskless-load",
+        "repl-diskless-sync",
+        "repl-diskless-sync-delay",
+        "repl-diskless-sync-max-replicas",
+        "repl-ping-replica-period",
+        "repl-timeout",
+        "replica-announce-ip",
+        "replica-announce-port",
+        "replica-announced",
+        "replica-priority",
+        "replica-read-only",
+        "replica-serve-stale-data",
+        "replicaof",
         "requirepass",
         "save",
         "set-max-intset-entries",
@@ -288,6 +310,7 @@ impl Settings {
             protected_config_allowed: Allowed::parse(directives.text("enable-protected-configs")),
             rdb_compression: directives.is("rdbcompression"),
             protected_mode: directives.is("protected-mode"),
+            replication: ReplicationSettings::read(directives),
         }
     }
 }

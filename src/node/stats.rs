@@ -20,6 +20,10 @@ pub struct Stats {
     pub input_bytes: u64,
     /// Bytes written to clients.
     pub output_bytes: u64,
+    /// Bytes of the stream of a primary, and of its snapshots.
+    pub replica_input_bytes: u64,
+    /// Bytes written to replicas.
+    pub replica_output_bytes: u64,
     /// Reads from clients.
     pub reads: u64,
     /// Writes to clients.

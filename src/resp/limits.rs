@@ -27,14 +27,19 @@ impl Limits {
     };
 }
 
+impl Limits {
+    /// Redis's own defaults.
+    pub const DEFAULT: Self = Self {
+        arguments_max: 1024 * 1024,
+        bulk_bytes: 512 * 1024 * 1024,
+        inline_bytes: 64 * 1024,
+        request_bytes: 512 * 1024 * 1024 + 64 * 1024,
+        reply_depth: 128,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            arguments_max: 1024 * 1024,
-            bulk_bytes: 512 * 1024 * 1024,
-            inline_bytes: 64 * 1024,
-            request_bytes: 512 * 1024 * 1024 + 64 * 1024,
-            reply_depth: 128,
-        }
+        Self::DEFAULT
     }
 }

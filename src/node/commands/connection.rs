@@ -140,6 +140,7 @@ fn hello(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     }
     ctx.set_protocol(protocol);
 
+    let role = if ctx.server.replication.is_replica() { "replica" } else { "master" };
     let mode = if ctx.server.settings.cluster_enabled { "cluster" } else { "standalone" };
     let out = &mut ctx.out;
     out.map(7);
@@ -154,7 +155,7 @@ fn hello(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     out.bulk("mode");
     out.bulk(mode);
     out.bulk("role");
-    out.bulk("master");
+    out.bulk(role);
     out.bulk("modules");
     out.array(0);
     Ok(())

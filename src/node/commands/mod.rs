@@ -17,6 +17,7 @@ mod lcs;
 mod lists;
 mod memory;
 mod pubsub;
+mod replication;
 mod scan;
 mod server;
 mod set_algebra;
@@ -53,6 +54,7 @@ const GROUPS: &[Handlers] = &[
     lists::HANDLERS,
     memory::HANDLERS,
     pubsub::HANDLERS,
+    replication::HANDLERS,
     scan::HANDLERS,
     debug::HANDLERS,
     dump::HANDLERS,

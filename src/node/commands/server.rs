@@ -19,7 +19,6 @@ pub(super) const HANDLERS: Handlers = &[
     ("latency|latest", latency_latest),
     ("latency|reset", latency_reset),
     ("lolwut", lolwut),
-    ("role", role),
     ("shutdown", shutdown),
     ("slowlog|get", slowlog_get),
     ("slowlog|help", help),
@@ -49,14 +48,6 @@ fn time(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
 /// Nothing is ever saved, so this is when the node started: what Redis says before its first save.
 fn lastsave(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
     ctx.out.integer((ctx.server.started.unix_ms / 1000) as i64);
-    Ok(())
-}
-
-fn role(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
-    ctx.out.array(3);
-    ctx.out.bulk("master");
-    ctx.out.integer(0);
-    ctx.out.array(0);
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 //! Reading and running stop while more output waits than a client may let wait, so that a client
 //! that does not read costs a fixed amount of memory.
 
-use super::engine::{Buffers, Engine, Notice};
+use super::engine::{Buffers, Engine, Notice, Seat};
+use super::replica::ReplicaLink;
 use crate::clock::Now;
 use crate::node::{ClientId, Progress};
 use crate::resp::RequestDecoder;
@@ -28,6 +29,7 @@ pub(super) struct Client {
     engine: Rc<Engine>,
     notice: Rc<Notice>,
     id: ClientId,
+    seat: Seat,
     stream: TcpStream,
     decoder: RequestDecoder,
     /// What has been read and not run: part of a request, or what waits behind full output.
@@ -51,12 +53,15 @@ enum State {
     Held,
     /// The connection ends when `output` is written.
     Closing,
+    /// It is a replica's: another shell takes it over.
+    Replica,
 }
 
 impl Client {
     pub(super) fn new(engine: Rc<Engine>, id: ClientId, stream: TcpStream) -> Self {
         let notice = engine.join(id);
         Self {
+            seat: Seat::new(Rc::clone(&engine), id),
             engine,
             notice,
             id,
@@ -100,6 +105,7 @@ impl Client {
                 State::Closing if flushed => return Poll::Ready(Ok(())),
                 State::Closing => return Poll::Pending,
                 State::Held if self.input.len() >= HELD_INPUT_MAX => return Poll::Pending,
+                State::Replica => return Poll::Ready(Ok(())),
                 State::Open | State::Full if self.waiting() >= WAITING_OUTPUT_MAX => {
                     return Poll::Pending;
                 }
@@ -196,6 +202,7 @@ impl Client {
             Progress::NeedsInput { .. } => State::Open,
             Progress::OutputFull => State::Full,
             Progress::Paused | Progress::Blocked { .. } => State::Held,
+            Progress::Replica => State::Replica,
             Progress::CloseAfterReplies => State::Closing,
             Progress::CloseNow => {
                 output.clear();
@@ -250,8 +257,11 @@ impl Client {
     }
 }
 
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.engine.leave(self.id);
+impl Client {
+    /// The shell that goes on, when the connection has become a replica's.
+    pub(super) fn into_replica(mut self) -> Option<ReplicaLink> {
+        let answers = self.output.split_off(self.written);
+        (self.state == State::Replica)
+            .then(|| ReplicaLink::new(self.seat, self.notice, self.stream, self.input, answers))
     }
 }

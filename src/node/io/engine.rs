@@ -2,8 +2,10 @@
 //! borrowed within a poll only, never across an `await`, so there is nothing to lock.
 
 use super::bus::{Mesh, Owner};
+use super::copies::Copies;
 use super::free::Freer;
 use crate::bus::{Broadcast, Member, Source};
+use crate::clock::Now;
 use crate::cluster::SlotSet;
 use crate::net::Shutdown;
 use crate::node::{ClientId, Core, Output};
@@ -12,6 +14,7 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Bytes that one read takes at most. The buffer is shared by all clients: one that waits for its
 /// next request holds none.
@@ -28,6 +31,10 @@ pub(super) struct Engine {
     freer: RefCell<Freer>,
     /// The cluster bus, once it runs.
     mesh: OnceCell<Rc<Mesh<Weak<Engine>>>>,
+    /// Snapshots for replicas.
+    pub(super) copies: Copies,
+    /// Another primary is to be followed than before, or none.
+    pub(super) link_changed: Notify,
     /// Told to stop, by a signal or SHUTDOWN.
     pub(super) stop: Shutdown,
 }
@@ -67,6 +74,24 @@ impl Notice {
     }
 }
 
+/// A client's place among the others: given up when its task ends, however that comes about.
+pub(super) struct Seat {
+    pub(super) engine: Rc<Engine>,
+    pub(super) id: ClientId,
+}
+
+impl Seat {
+    pub(super) fn new(engine: Rc<Engine>, id: ClientId) -> Self {
+        Self { engine, id }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.engine.leave(self.id);
+    }
+}
+
 impl Engine {
     pub(super) fn new(core: Core, stop: Shutdown) -> Self {
         let input = vec![0; READ_BYTES].into_boxed_slice();
@@ -76,6 +101,8 @@ impl Engine {
             buffers: RefCell::new(Buffers { input, output: Vec::new() }),
             freer: RefCell::default(),
             mesh: OnceCell::new(),
+            copies: Copies::default(),
+            link_changed: Notify::new(),
             stop,
         }
     }
@@ -93,6 +120,8 @@ impl Engine {
                     }
                 }
                 Output::Bus => bus = true,
+                Output::Snapshot => self.copies.wake(),
+                Output::Link => self.link_changed.notify_waiters(),
                 Output::Reconfigured => super::log::set_level(&core.parameter("loglevel")),
                 Output::Shutdown => self.stop.request(),
             }
@@ -168,7 +197,7 @@ impl Owner for Weak<Engine> {
 
     fn replicate(&self, source: Option<Source>) {
         if let Some(engine) = self.upgrade() {
-            engine.with_core(|core| core.replicate(source));
+            engine.with_core(|core| core.replicate(Now::read(), source));
         }
     }
 

@@ -107,7 +107,12 @@ fn welcome(stream: TcpStream, peer: SocketAddr, engine: &Rc<Engine>) {
                 tracing::debug!(%peer, %error, "socket options");
             }
             let mut client = Client::new(engine.clone(), id, stream);
-            tokio::task::spawn_local(std::future::poll_fn(move |cx| client.poll(cx)));
+            tokio::task::spawn_local(async move {
+                std::future::poll_fn(|cx| client.poll(cx)).await;
+                if let Some(mut replica) = client.into_replica() {
+                    std::future::poll_fn(|cx| replica.poll(cx)).await;
+                }
+            });
         }
         Err(refusal) => {
             // As much as fits at once: a peer that does not read must not hold us up.

@@ -2,14 +2,18 @@
 
 mod bus;
 mod client;
+mod copies;
 mod engine;
 mod free;
 mod host;
 mod listen;
 mod log;
 mod persist;
+mod replica;
+mod spool;
 mod subnets;
 mod title;
+mod upstream;
 
 pub use bus::{Mesh, Owner};
 pub use persist::{NodesConf, OpenError};
@@ -156,6 +160,8 @@ async fn serve(mut core: Core) -> Result<ExitCode, NodeError> {
         tokio::task::spawn_local(listen::accept(listener, engine.clone()));
     }
     tokio::task::spawn_local(tick(engine.clone()));
+    tokio::task::spawn_local(upstream::follow(engine.clone()));
+    tokio::task::spawn_local(copies::make(engine.clone()));
     let mesh = nodes_conf.map(|(conf, _)| Mesh::new(Rc::downgrade(&engine), conf));
     if let Some(mesh) = &mesh {
         engine.connect_bus(Rc::clone(mesh));

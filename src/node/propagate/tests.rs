@@ -10,15 +10,17 @@ use std::time::Duration;
 struct Tapped {
     node: Node,
     client: Client,
+    /// How much of the stream was looked at.
+    heard: u64,
 }
 
 impl Tapped {
     fn new(directives: &[(&str, &str)]) -> Self {
         let mut node = Node::new(directives);
-        node.core.server.propagation.set_stream(true);
+        node.core.server.keep_backlog();
         node.core.server.listen(&mut node.core.keyspace);
         let client = node.client();
-        Self { node, client }
+        Self { node, client, heard: 0 }
     }
 
     /// Runs a line, and tells what went on: a command per part, separated by `; `. Times that are
@@ -29,9 +31,9 @@ impl Tapped {
     }
 
     fn heard(&mut self) -> String {
-        let stream = self.node.core.server.propagation.stream();
-        let text = lines(stream.bytes(), self.node.now);
-        self.node.core.server.propagation.stream().clear();
+        let backlog = self.node.core.server.replication.backlog().expect("it is kept");
+        let text = lines(backlog.read(self.heard), self.node.now);
+        self.heard = backlog.end();
         text
     }
 

@@ -1,0 +1,74 @@
+//! A primary's snapshot on its way into the keyspace, chunk by chunk.
+
+use crate::clock::Now;
+use crate::store::Keyspace;
+use crate::store::rdb::{RdbError, RdbEvent, RdbReader};
+
+/// A snapshot that is being loaded into an empty keyspace.
+#[derive(Debug)]
+pub(super) struct Load {
+    reader: RdbReader,
+    /// The database that the keys belong to.
+    db: usize,
+    keys: u64,
+    /// The database that the stream after the snapshot begins in, if the snapshot says so.
+    stream_db: Option<usize>,
+}
+
+impl Load {
+    pub(super) fn new(keyspace: &Keyspace) -> Self {
+        Self { reader: RdbReader::new(keyspace.value_limits()), db: 0, keys: 0, stream_db: None }
+    }
+
+    /// How many keys have come.
+    pub(super) fn keys(&self) -> u64 {
+        self.keys
+    }
+
+    /// The database that the stream begins in.
+    pub(super) fn stream_db(&self) -> Option<usize> {
+        self.stream_db
+    }
+
+    /// Whether all of it has come, its end included.
+    pub(super) fn is_whole(&self) -> bool {
+        self.reader.is_done()
+    }
+
+    /// Takes the next bytes. A key past its expiry is taken as well: the primary will say when it
+    /// is gone.
+    ///
+    /// # Errors
+    /// They are no snapshot that this node can have.
+    pub(super) fn feed(
+        &mut self,
+        keyspace: &mut Keyspace,
+        now: Now,
+        bytes: &[u8],
+    ) -> Result<(), RdbError> {
+        self.reader.feed(bytes);
+        while let Some(event) = self.reader.next()? {
+            match event {
+                RdbEvent::Database(number) => {
+                    let db = usize::try_from(number).ok();
+                    self.db = db
+                        .filter(|db| *db < keyspace.databases())
+                        .ok_or(RdbError::Corrupt("a database that this node does not have"))?;
+                }
+                RdbEvent::Key { entry, .. } => {
+                    keyspace.db(self.db, now.unix_ms).insert(entry);
+                    self.keys += 1;
+                }
+                RdbEvent::Aux { name, value } if name == b"repl-stream-db" => {
+                    self.stream_db = std::str::from_utf8(&value).ok().and_then(|n| n.parse().ok());
+                }
+                RdbEvent::Aux { .. }
+                | RdbEvent::Sizes { .. }
+                | RdbEvent::Function(_)
+                | RdbEvent::Empty { .. }
+                | RdbEvent::End => {}
+            }
+        }
+        Ok(())
+    }
+}
