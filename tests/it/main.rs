@@ -15,3 +15,4 @@ mod redis_py;
 mod support;
 mod transcript;
 mod up;
+mod waiting;
