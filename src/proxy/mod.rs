@@ -22,6 +22,7 @@ mod listeners;
 mod local;
 mod map;
 pub mod metrics;
+mod moderation;
 mod options;
 mod pinned;
 mod pipeline;
