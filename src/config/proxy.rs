@@ -35,6 +35,8 @@ pub struct ProxyConfig {
     pub password: Option<Secret>,
     /// Who the proxy is to the nodes.
     pub backend: BackendConfig,
+    /// Whether clients may use PROXY REFRESH, PROXY PAUSE and PROXY RESUME.
+    pub admin_commands: bool,
     /// The address that CLUSTER replies name instead of the one a client is connected to.
     #[serde(with = "endpoint_option")]
     pub announce: Option<Endpoint>,
@@ -58,6 +60,7 @@ impl Default for ProxyConfig {
             http: None,
             password: None,
             backend: BackendConfig::default(),
+            admin_commands: false,
             announce: None,
             address_map: BTreeMap::new(),
             limits: LimitsConfig::default(),
@@ -109,6 +112,7 @@ impl ProxyConfig {
             refresh: timing.refresh.0,
             refresh_min: timing.refresh_min.0,
             redirects_max: limits.redirects_max.get(),
+            admin_commands: self.admin_commands,
             drain_timeout: timing.drain_timeout.0,
         }
     }

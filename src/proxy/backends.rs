@@ -358,6 +358,30 @@ impl Backends {
         self.links.iter().map(|(index, link)| (LinkId(index as u32), link))
     }
 
+    /// What a connection is for, in a word.
+    pub(super) fn role_of(&self, id: LinkId, link: &Link) -> &'static str {
+        let pool = match self.topology.find(&link.endpoint) {
+            Some(node) => Some(&self.pools[node.index()]),
+            None => self.others.get(&link.endpoint),
+        };
+        let is_large = || {
+            let plain = Lane { id: link.lane, large: true };
+            pool.is_some_and(|pool| {
+                pool.links.get(plain.index()).is_some_and(|large| *large == Some(id))
+                    || pool.more.get(&plain) == Some(&id)
+            })
+        };
+        match link.role {
+            Role::Held(_) => "held",
+            Role::Blocked(_) => "blocked",
+            Role::Idle(_) => "idle",
+            Role::Cleaning => "cleaning",
+            Role::Shared if link.subscriber => "subscriber",
+            Role::Shared if is_large() => "large",
+            Role::Shared => "shared",
+        }
+    }
+
     /// Every node's cells.
     pub(super) fn all_node_metrics(&self) -> impl Iterator<Item = &Arc<NodeMetrics>> {
         self.pools.iter().chain(self.others.values()).map(|pool| &pool.metrics)

@@ -137,12 +137,21 @@ pub(super) fn line(session: &Session, asking: Option<&Spec>, now: Instant) -> St
     let names = client.names.as_deref();
     let name = |of: fn(&super::session::Names) -> &[u8]| names.map(|n| text(of(n)));
     let listens = |kind| session.listening.as_ref().map_or(0, |all| all.count(&[kind]));
-    let flags = if client.listens { "P" } else { "N" };
+    let pins = session.pins.as_ref();
+    let multi =
+        pins.and_then(|pins| Some(pins.transaction.as_ref()?.multi.as_ref()?.queued().len()));
+    let blocked = pins.is_some_and(|pins| pins.blocked.is_some());
+    let flags: String = [("P", client.listens), ("x", multi.is_some()), ("b", blocked)]
+        .iter()
+        .filter_map(|(flag, is)| is.then_some(*flag))
+        .collect();
+    let flags = if flags.is_empty() { "N" } else { &flags };
+    let multi = multi.map_or(-1, |queued| queued as i64);
     let unread = session.unread();
     let command = asking.or(client.last).map_or("NULL", |spec| spec.name);
     format!(
         "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db=0 sub={} psub={} \
-         ssub={} multi=-1 watch=0 qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} \
+         ssub={} multi={multi} watch=0 qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} \
          oll=0 omem={unread} tot-mem={} events=r cmd={command} user=default redir=-1 resp={} \
          lib-name={} lib-ver={}\n",
         client.id,

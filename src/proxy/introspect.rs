@@ -1,7 +1,6 @@
 //! What the proxy shows of itself and of its clients, in the words of one Redis server.
 
-use super::local::{self, Env, VERSION_UNKNOWN};
-use super::metrics::{Outcome, WorkerMetrics};
+use super::local::{self, Env};
 use super::session::{Client, Replies};
 use crate::cluster::{Endpoint, Slot};
 use crate::command::{Categories, Spec, all, describe};
@@ -108,74 +107,6 @@ pub(super) fn client(client: &mut Client, request: &Request<'_>, spec: &Spec, ou
             reply.error(super::route::Refusal::NotYetHere(name).to_string());
         }
     }
-}
-
-/// INFO, but for the keyspace, which the nodes know.
-pub(super) fn info(wanted: &dyn Fn(&str) -> bool, asked: &[String], env: &Env<'_>) -> String {
-    let mut text = String::new();
-    let sum = |cell: &dyn Fn(&WorkerMetrics) -> u64| -> u64 {
-        env.all_metrics.iter().map(|metrics| cell(metrics)).sum()
-    };
-    let commands = |outcomes: &[Outcome]| {
-        sum(&|m| {
-            let of = |outcome: &Outcome| -> u64 {
-                m.commands.iter().map(|row| row[*outcome as usize].get()).sum()
-            };
-            outcomes.iter().map(of).sum()
-        })
-    };
-    let up = env.now.saturating_duration_since(env.started).as_secs();
-    if wanted("server") {
-        let version = env.map.lowest_version();
-        let _ = write!(
-            text,
-            "# Server\r\nredis_version:{}\r\nserver_name:keyway-proxy\r\nkeyway_version:{}\r\n\
-             redis_mode:standalone\r\nos:{}\r\narch_bits:{}\r\nprocess_id:{}\r\n\
-             uptime_in_seconds:{up}\r\nuptime_in_days:{}\r\n\r\n",
-            version.as_deref().unwrap_or(VERSION_UNKNOWN),
-            env!("CARGO_PKG_VERSION"),
-            std::env::consts::OS,
-            usize::BITS,
-            std::process::id(),
-            up / 86_400,
-        );
-    }
-    if wanted("clients") {
-        let _ = write!(
-            text,
-            "# Clients\r\nconnected_clients:{}\r\nmaxclients:{}\r\nblocked_clients:0\r\n\r\n",
-            env.clients, env.options.clients_max,
-        );
-    }
-    if wanted("stats") {
-        let all = commands(Outcome::ALL);
-        let errors = commands(&[Outcome::ServerError, Outcome::ProxyError, Outcome::InDoubt]);
-        let _ = write!(
-            text,
-            "# Stats\r\ntotal_connections_received:{}\r\ntotal_commands_processed:{all}\r\n\
-             total_net_input_bytes:{}\r\ntotal_net_output_bytes:{}\r\n\
-             total_error_replies:{errors}\r\n\r\n",
-            sum(&|m| m.clients_total.get()),
-            sum(&|m| m.client_read_bytes.get()),
-            sum(&|m| m.client_written_bytes.get()),
-        );
-    }
-    if wanted("replication") {
-        text.push_str("# Replication\r\nrole:master\r\nconnected_slaves:0\r\n\r\n");
-    }
-    if wanted("cluster") {
-        text.push_str("# Cluster\r\ncluster_enabled:0\r\n\r\n");
-    }
-    if asked.iter().any(|section| section == "keyway") {
-        let age = env.map.age(env.now).map_or(-1, |age| age.as_secs() as i64);
-        let _ = write!(
-            text,
-            "# Keyway\r\nshards:{}\r\nslots_covered:{}\r\ntopology_age_seconds:{age}\r\n\r\n",
-            env.topology.shards().len(),
-            env.topology.slots_covered(),
-        );
-    }
-    text
 }
 
 /// CONFIG GET: what of a server's parameters is true of the proxy.

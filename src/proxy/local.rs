@@ -2,7 +2,9 @@
 
 use super::core::Outside;
 use super::gather::{Gather, Kind};
+use super::info;
 use super::introspect;
+use super::listeners::Listeners;
 use super::map::ClusterMap;
 use super::metrics::WorkerMetrics;
 use super::options::Options;
@@ -29,6 +31,10 @@ pub(super) struct Env<'a> {
     pub map: &'a ClusterMap,
     /// The map that requests are routed by.
     pub topology: &'a Topology,
+    /// Who listens to what.
+    pub listeners: &'a Listeners,
+    /// The port that the client is connected to.
+    pub port: u16,
     /// Clients of all workers.
     pub clients: usize,
     /// What all workers have counted.
@@ -123,7 +129,7 @@ pub(super) fn answer(
         "acl|cat" => introspect::acl_cat(request, &mut reply),
         "acl|genpass" => introspect::acl_genpass(request, env, &mut reply),
         "slowlog|get" | "latency|latest" | "latency|history" => reply.array(0),
-        "latency|histogram" => reply.map(0),
+        "latency|histogram" => info::latency_histogram(request, env, &mut reply),
         "slowlog|len" | "latency|reset" => reply.integer(0),
         "slowlog|reset" => reply.ok(),
         "latency|doctor" | "memory|doctor" => {
@@ -266,18 +272,9 @@ fn hello(client: &mut Client, request: &Request<'_>, env: &Env<'_>, out: &mut Ve
 
 /// INFO: the proxy's own sections at once; the keyspace is the sum of the nodes'.
 fn info(request: &Request<'_>, env: &Env<'_>, out: &mut Vec<u8>, protocol: Protocol) -> After {
-    let sections: Vec<String> = request
-        .args_from(1)
-        .map(|section| String::from_utf8_lossy(section).to_ascii_lowercase())
-        .collect();
-    let wanted = |name: &str| {
-        sections.is_empty()
-            || sections
-                .iter()
-                .any(|s| s == name || s == "all" || s == "everything" || s == "default")
-    };
-    let text = introspect::info(&wanted, &sections, env);
-    if wanted("keyspace") {
+    let wanted = info::Wanted::new(request);
+    let text = info::text(&wanted, env);
+    if wanted.has("keyspace", true) {
         let kind = Kind::Info { before: text.clone() };
         let bytes_max = env.options.gather_bytes;
         if let Ok(gather) = route::to_every_shard(kind, false, env.topology, bytes_max) {

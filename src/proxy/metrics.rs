@@ -2,7 +2,8 @@
 //! whoever is asked for the figures sums them over the workers.
 
 use crate::cluster::Endpoint;
-use crate::command::Class;
+use crate::command::{Class, Spec, all};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -181,7 +182,77 @@ impl Histogram {
     }
 }
 
-const CLASSES: usize = Class::ALL.len();
+/// Durations of several workers together.
+#[derive(Clone, Debug, Default)]
+pub struct Latency {
+    buckets: [u64; BOUNDS_US.len() + 1],
+    /// Their sum, in microseconds.
+    pub sum_us: u64,
+}
+
+impl Latency {
+    /// With those of one more histogram.
+    #[must_use]
+    pub fn with(mut self, histogram: &Histogram) -> Self {
+        for (sum, count) in self.buckets.iter_mut().zip(histogram.buckets()) {
+            *sum += count;
+        }
+        self.sum_us += histogram.sum_us();
+        self
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// The bound, in microseconds, that `percentile` percent of all do not exceed.
+    pub fn at_percentile(&self, percentile: f64) -> u64 {
+        let wanted = ((self.count() as f64 * percentile / 100.0).ceil() as u64).max(1);
+        let mut seen = 0;
+        for (count, bound) in self.buckets.iter().zip(BOUNDS_US) {
+            seen += count;
+            if seen >= wanted {
+                return bound;
+            }
+        }
+        BOUNDS_US[BOUNDS_US.len() - 1]
+    }
+
+    /// For each bound that adds something, in microseconds: how many did not exceed it.
+    pub fn steps(&self) -> Vec<(u64, u64)> {
+        let mut seen = 0;
+        let bounds = BOUNDS_US.into_iter().chain([u64::from(u32::MAX)]);
+        let steps = self.buckets.iter().zip(bounds).filter(|(count, _)| **count > 0);
+        steps
+            .map(|(count, bound)| {
+                seen += count;
+                (bound, seen)
+            })
+            .collect()
+    }
+}
+
+/// What one worker counts of one command.
+#[derive(Debug, Default)]
+pub struct CommandMetrics {
+    /// Requests by [`Outcome`].
+    pub outcomes: [Cell64; Outcome::ALL.len()],
+    /// From the last byte of a request read to its reply in the client's output.
+    pub duration: Histogram,
+}
+
+#[derive(Debug)]
+struct PerCommand(Box<[CommandMetrics]>);
+
+impl Default for PerCommand {
+    fn default() -> Self {
+        Self(all().iter().map(|_| CommandMetrics::default()).collect())
+    }
+}
+
+/// How many error codes are told apart.
+const ERROR_CODES_MAX: usize = 128;
 
 /// The cells of one worker.
 #[derive(Debug, Default)]
@@ -192,10 +263,10 @@ pub struct WorkerMetrics {
     pub clients_total: Cell64,
     /// Clients gone, by [`ClientEnd`].
     pub clients_ended: [Cell64; ClientEnd::ALL.len()],
-    /// Requests by class and [`Outcome`].
-    pub commands: [[Cell64; Outcome::ALL.len()]; CLASSES],
-    /// From the last byte of a request read to its reply in the client's output, by class.
-    pub command_duration: [Histogram; CLASSES],
+    /// What is counted of each command, by its place in the table.
+    commands: PerCommand,
+    /// Error replies by their code, of at most [`ERROR_CODES_MAX`] codes.
+    errors: Mutex<BTreeMap<Box<str>, u64>>,
     /// From a request's frame queued for a node to its reply read.
     pub backend_duration: Histogram,
     /// Commands that are not known or not available.
@@ -252,9 +323,52 @@ pub struct NodeMetrics {
 impl WorkerMetrics {
     /// Counts a finished request.
     #[inline]
-    pub fn command(&self, class: Class, outcome: Outcome, took: Duration) {
-        self.commands[class as usize][outcome as usize].add(1);
-        self.command_duration[class as usize].observe(took);
+    pub fn command(&self, spec: &Spec, outcome: Outcome, took: Duration) {
+        let command = &self.commands.0[spec.id()];
+        command.outcomes[outcome as usize].add(1);
+        command.duration.observe(took);
+    }
+
+    /// What is counted of one command.
+    pub fn of_command(&self, spec: &Spec) -> &CommandMetrics {
+        &self.commands.0[spec.id()]
+    }
+
+    /// Requests of one class that ended in this way.
+    pub fn count(&self, class: Class, outcome: Outcome) -> u64 {
+        self.of_class(class).map(|command| command.outcomes[outcome as usize].get()).sum()
+    }
+
+    /// Requests that ended in this way.
+    pub fn count_all(&self, outcome: Outcome) -> u64 {
+        self.commands.0.iter().map(|command| command.outcomes[outcome as usize].get()).sum()
+    }
+
+    /// What is counted of the commands of one class.
+    pub fn of_class(&self, class: Class) -> impl Iterator<Item = &CommandMetrics> {
+        let specs = all().iter().zip(&self.commands.0);
+        specs.filter(move |(spec, _)| spec.class == class).map(|(_, command)| command)
+    }
+
+    /// Counts an error reply.
+    #[cold]
+    pub fn error(&self, reply: &[u8]) {
+        let line = reply.strip_prefix(b"-").unwrap_or(reply);
+        let code = line.split(|byte| b" \r".contains(byte)).next().unwrap_or_default();
+        let Ok(code) = std::str::from_utf8(code) else { return };
+        let errors = &mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = errors.get_mut(code) {
+            *count += 1;
+        } else if errors.len() < ERROR_CODES_MAX {
+            // A script chooses its own codes.
+            errors.insert(code.into(), 1);
+        }
+    }
+
+    /// Error replies by their code.
+    pub fn errors(&self) -> Vec<(String, u64)> {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.iter().map(|(code, count)| (code.to_string(), *count)).collect()
     }
 
     /// The cells of a node, made when they are first asked for.

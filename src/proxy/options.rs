@@ -73,6 +73,8 @@ pub struct Options {
     pub refresh_min: Duration,
     /// Redirects in a row after which a request waits instead of following the next.
     pub redirects_max: u8,
+    /// Whether PROXY REFRESH, PAUSE and RESUME are taken from clients.
+    pub admin_commands: bool,
     /// How long clients have to finish when the proxy stops.
     pub drain_timeout: Duration,
 }
@@ -112,6 +114,7 @@ impl Default for Options {
             refresh: Duration::from_secs(15),
             refresh_min: Duration::from_millis(100),
             redirects_max: 5,
+            admin_commands: false,
             drain_timeout: Duration::from_secs(30),
         }
     }

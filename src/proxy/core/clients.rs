@@ -19,6 +19,11 @@ pub struct Pause {
 }
 
 impl Pause {
+    /// Until then.
+    pub(super) fn new(until: Instant, writes_only: bool) -> Self {
+        Self { until, writes_only }
+    }
+
     /// Whether a command has to wait. CLIENT UNPAUSE never does.
     fn holds(&self, spec: &Spec) -> bool {
         let may_write = spec.flags.intersects(Flags::WRITE.union(Flags::MAY_REPLICATE))
@@ -103,7 +108,7 @@ impl Core {
         let taken = self.sessions.iter().filter(|(_, session)| filter.takes(session, now));
         let lines =
             taken.map(|(_, s)| (s.client.id, clients::line(s, s.pipeline.newest(), now))).collect();
-        Answer { count: 0, lines }
+        Answer { lines, ..Answer::default() }
     }
 
     /// Closes clients. One that closes itself gets its answer first.
@@ -124,11 +129,11 @@ impl Core {
         for &id in &ended {
             self.list_writable(id);
         }
-        Answer { count: ended.len() as i64, lines: Vec::new() }
+        Answer { count: ended.len() as i64, ..Answer::default() }
     }
 
     /// CLIENT PAUSE and CLIENT UNPAUSE.
-    fn pause_clients(&mut self, pause: Option<Pause>, now: Instant) {
+    pub(super) fn pause_clients(&mut self, pause: Option<Pause>, now: Instant) {
         {
             let shared = &mut *self.shared.pause.lock().unwrap_or_else(PoisonError::into_inner);
             *shared = match (pause, *shared) {

@@ -15,6 +15,7 @@ mod exec;
 mod feeds;
 mod housekeeping;
 mod pins;
+mod proxy_commands;
 mod replies;
 mod requests;
 mod retries;
@@ -48,7 +49,7 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A client of one worker. Reused after the client is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,6 +120,21 @@ pub struct Outside {
     pub unix_ms: fn() -> u64,
     /// A number that nobody can guess.
     pub random: fn() -> u64,
+    /// What the process uses.
+    pub figures: fn() -> Figures,
+}
+
+/// What the process uses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    /// Resident memory, in bytes.
+    pub resident: u64,
+    /// The most of it so far, in bytes.
+    pub peak: u64,
+    /// Processor time in the kernel.
+    pub cpu_system: Duration,
+    /// Processor time of the program's own.
+    pub cpu_user: Duration,
 }
 
 /// Memory that is used again instead of allocated.

@@ -85,10 +85,10 @@ impl Core {
             let reply = reply.to_vec();
             return self.complete(session_id, expect.seq, &reply, Outcome::Ok, now);
         }
-        let (class, received) = (entry.spec.class, entry.received);
+        let (spec, received) = (entry.spec, entry.received);
         let released =
             session.pipeline.deliver(expect.seq, reply, &mut session.output, &mut self.buffers);
-        self.metrics.command(class, Outcome::Ok, now.saturating_duration_since(received));
+        self.metrics.command(spec, Outcome::Ok, now.saturating_duration_since(received));
         self.after_delivery(session_id, released, false);
     }
 
@@ -135,7 +135,7 @@ impl Core {
     ) {
         let session = &mut self.sessions[id.index()];
         let Some(entry) = session.pipeline.get(seq) else { return };
-        let (class, received, unsettled) = (entry.spec.class, entry.received, entry.unsettled);
+        let (spec, received, unsettled) = (entry.spec, entry.received, entry.unsettled);
         if unsettled {
             let since = entry.work.as_ref().and_then(|work| work.retry.since);
             if since.is_some() {
@@ -145,7 +145,10 @@ impl Core {
             }
         }
         let released = session.pipeline.deliver(seq, reply, &mut session.output, &mut self.buffers);
-        self.metrics.command(class, outcome, now.saturating_duration_since(received));
+        if outcome != Outcome::Ok {
+            self.metrics.error(reply);
+        }
+        self.metrics.command(spec, outcome, now.saturating_duration_since(received));
         self.after_delivery(id, released, unsettled);
     }
 

@@ -1,5 +1,7 @@
 //! A client's bytes → requests on their way: decode, look up, route, send.
 
+use super::proxy_commands::is_proxy_command;
+use super::subscriptions::in_subscribed_mode;
 use super::{Core, SessionId};
 use crate::cluster::Slot;
 use crate::command::{Class, Flags, Group, Spec, lookup_request};
@@ -11,7 +13,7 @@ use crate::proxy::metrics::{ClientEnd, Outcome};
 use crate::proxy::pipeline::{Entry, State, Work};
 use crate::proxy::route::{self, Route};
 use crate::proxy::session::{Replies, Session};
-use crate::resp::{Encoder, Request};
+use crate::resp::{Encoder, Protocol, Request};
 use std::time::Instant;
 
 /// What became of a request that was decoded.
@@ -103,6 +105,9 @@ impl Core {
                     session.dead = Some(ClientEnd::Protocol);
                     self.list_writable(id);
                     return Dispatched::Yes;
+                }
+                if client.authenticated && is_proxy_command(&request) {
+                    return self.dispatch_proxy_command(id, now);
                 }
                 self.metrics.unsupported.add(1);
                 let mut line = Vec::new();
@@ -205,6 +210,17 @@ impl Core {
             }
         }
         Dispatched::Yes
+    }
+
+    /// PROXY …, unless the client listens in RESP2 and may do little else.
+    #[cold]
+    fn dispatch_proxy_command(&mut self, id: SessionId, now: Instant) -> Dispatched {
+        let client = &self.sessions[id.index()].client;
+        if client.listens && client.protocol == Protocol::Resp2 {
+            self.refuse(id, None, in_subscribed_mode("proxy").as_bytes(), now);
+            return Dispatched::Yes;
+        }
+        self.proxy_command(id, now)
     }
 
     /// A request of a client that may not do everything now.
@@ -358,6 +374,8 @@ impl Core {
             options: &self.options,
             map: &self.shared.map,
             topology: self.backends.topology(),
+            listeners: &self.shared.listeners,
+            port: client.local.port(),
             clients: self.shared.clients.load(std::sync::atomic::Ordering::Relaxed),
             all_metrics: &self.all_metrics,
             started: self.started,
@@ -405,6 +423,8 @@ impl Core {
             options: &self.options,
             map: &self.shared.map,
             topology: self.backends.topology(),
+            listeners: &self.shared.listeners,
+            port: self.sessions[id.index()].client.local.port(),
             clients: self.shared.clients.load(std::sync::atomic::Ordering::Relaxed),
             all_metrics: &self.all_metrics,
             started: self.started,

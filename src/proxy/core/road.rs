@@ -4,12 +4,14 @@
 //! None of this is on the way of a request. A client has at most as many questions under way as it
 //! has requests, so the queues between workers are bounded by the limits of clients.
 
+use super::proxy_commands::Rows;
 use super::{Core, Dispatched, SessionId};
 use crate::command::Spec;
 use crate::proxy::clients::ClientFilter;
 use crate::proxy::link::LinkId;
 use crate::proxy::metrics::Outcome;
 use crate::proxy::pipeline::{Entry, State, Work};
+use crate::proxy::show::{Cell, Table};
 use crate::proxy::topics::Listener;
 use crate::resp::{Encoder, Protocol};
 use std::time::Instant;
@@ -49,6 +51,8 @@ pub(super) enum Query {
         /// With an error instead of a time-out.
         error: bool,
     },
+    /// What PROXY SHOW wants of each.
+    Rows(Rows),
 }
 
 /// What a worker answers: its part of a sum, and of a list that is sorted in the end.
@@ -56,6 +60,7 @@ pub(super) enum Query {
 pub(in crate::proxy) struct Answer {
     pub count: i64,
     pub lines: Vec<(u64, String)>,
+    pub rows: Vec<Vec<Cell>>,
 }
 
 /// How the reply is made of all answers.
@@ -67,6 +72,8 @@ pub(super) enum Finish {
     Count,
     /// OK if anybody was found; an error otherwise.
     Found,
+    /// The rows, under these columns.
+    Table(&'static [&'static str]),
 }
 
 /// A request that waits for other workers.
@@ -155,8 +162,10 @@ impl Core {
         match query {
             Query::List(filter) => self.list_clients(filter, now),
             Query::Kill(filter) => self.kill_clients(filter, now),
+            Query::Rows(rows) => self.answer_rows(*rows, now),
             Query::Unblock { client, error } => {
-                Answer { count: i64::from(self.unblock(*client, *error, now)), lines: Vec::new() }
+                let count = i64::from(self.unblock(*client, *error, now));
+                Answer { count, ..Answer::default() }
             }
         }
     }
@@ -174,6 +183,7 @@ impl Core {
         asking.waiting -= 1;
         asking.answer.count += answer.count;
         asking.answer.lines.extend(answer.lines);
+        asking.answer.rows.extend(answer.rows);
         if asking.waiting > 0 {
             return;
         }
@@ -193,6 +203,10 @@ impl Asking {
                 let text: String =
                     self.answer.lines.iter().map(|(_, line)| line.as_str()).collect();
                 reply.verbatim(text);
+            }
+            Finish::Table(columns) => {
+                self.answer.rows.sort();
+                Table::new(columns, std::mem::take(&mut self.answer.rows)).write(&mut reply);
             }
             Finish::Count => reply.integer(self.answer.count),
             Finish::Found if self.answer.count > 0 => reply.ok(),

@@ -98,11 +98,7 @@ impl Core {
         let listens = session.client.protocol == Protocol::Resp2 && session.listening.is_some();
         let allowed = verb(spec).is_some() || matches!(spec.name, "ping" | "quit" | "reset");
         if listens && !allowed {
-            let line = format!(
-                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
-                 RESET are allowed in this context",
-                spec.name
-            );
+            let line = in_subscribed_mode(spec.name);
             self.refuse(id, Some(spec), line.as_bytes(), now);
             return Some(Dispatched::Yes);
         }
@@ -447,6 +443,14 @@ impl Session {
             debug_assert_eq!(self.dead, Some(ClientEnd::OutputLimit));
         }
     }
+}
+
+/// What a RESP2 client that listens is told of any other command.
+pub(super) fn in_subscribed_mode(name: &str) -> String {
+    format!(
+        "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET \
+         are allowed in this context"
+    )
 }
 
 /// One confirmation.

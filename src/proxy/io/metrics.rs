@@ -34,19 +34,6 @@ impl ProxySource {
         self.workers.iter().map(|worker| cell(worker).get()).sum()
     }
 
-    fn latencies(&self, histogram: impl Fn(&WorkerMetrics) -> &Histogram) -> Latencies {
-        let mut sum =
-            Latencies { bounds_us: &BOUNDS_US, buckets: vec![0; BOUNDS_US.len() + 1], sum_us: 0 };
-        for worker in self.workers.iter() {
-            let histogram = histogram(worker);
-            for (total, count) in sum.buckets.iter_mut().zip(histogram.buckets()) {
-                *total += count;
-            }
-            sum.sum_us += histogram.sum_us();
-        }
-        sum
-    }
-
     fn collect_clients(&self, sink: &mut Sink) {
         sink.count(&families::WORKERS, &[], self.workers.len() as u64);
         sink.count(&families::CLIENTS, &[], self.sum(|w| &w.clients));
@@ -65,20 +52,19 @@ impl ProxySource {
     }
 
     fn collect_commands(&self, sink: &mut Sink) {
-        for (class_index, class) in Class::ALL.iter().enumerate() {
-            for (index, outcome) in Outcome::ALL.iter().enumerate() {
-                let count = self.sum(|w| &w.commands[class_index][index]);
+        for class in Class::ALL {
+            for outcome in Outcome::ALL {
+                let count = self.workers.iter().map(|w| w.count(class, *outcome)).sum();
                 sink.count(&families::COMMANDS, &[class.name(), outcome.name()], count);
             }
-            let latencies = self.latencies(|w| &w.command_duration[class_index]);
+            let of_class = self.workers.iter().flat_map(|w| w.of_class(class));
+            let latencies = add_up(of_class.map(|command| &command.duration));
             sink.latencies(&families::COMMAND_DURATION, &[class.name()], &latencies);
         }
-        let latencies = self.latencies(|w| &w.backend_duration);
+        let latencies = add_up(self.workers.iter().map(|w| &w.backend_duration));
         sink.latencies(&families::BACKEND_DURATION, &[], &latencies);
-        let in_doubt = |w: &WorkerMetrics| -> u64 {
-            w.commands.iter().map(|outcomes| outcomes[Outcome::InDoubt as usize].get()).sum()
-        };
-        sink.count(&families::INDOUBT, &[], self.workers.iter().map(|w| in_doubt(w)).sum());
+        let in_doubt = self.workers.iter().map(|w| w.count_all(Outcome::InDoubt)).sum();
+        sink.count(&families::INDOUBT, &[], in_doubt);
         sink.count(&families::INFLIGHT, &[], self.sum(|w| &w.inflight));
         sink.count(&families::UNSUPPORTED, &[], self.sum(|w| &w.unsupported));
         for (index, redirect) in Redirect::ALL.iter().enumerate() {
@@ -139,6 +125,18 @@ impl ProxySource {
     }
 }
 
+fn add_up<'a>(histograms: impl Iterator<Item = &'a Histogram>) -> Latencies {
+    let mut sum =
+        Latencies { bounds_us: &BOUNDS_US, buckets: vec![0; BOUNDS_US.len() + 1], sum_us: 0 };
+    for histogram in histograms {
+        for (total, count) in sum.buckets.iter_mut().zip(histogram.buckets()) {
+            *total += count;
+        }
+        sum.sum_us += histogram.sum_us();
+    }
+    sum
+}
+
 impl Source for ProxySource {
     fn families(&self) -> &'static [&'static Family] {
         families::PROXY
@@ -163,9 +161,10 @@ mod tests {
     fn what_several_workers_count_is_shown_as_one() {
         let workers: Vec<Arc<WorkerMetrics>> = (0..2).map(|_| Arc::default()).collect();
         let took = Duration::from_micros(70);
-        workers[0].command(Class::OneSlot, Outcome::Ok, took);
-        workers[1].command(Class::OneSlot, Outcome::Ok, took);
-        workers[1].command(Class::Split, Outcome::InDoubt, took);
+        let spec = |name: &[u8]| crate::command::lookup(name).expect("in the table");
+        workers[0].command(spec(b"get"), Outcome::Ok, took);
+        workers[1].command(spec(b"set"), Outcome::Ok, took);
+        workers[1].command(spec(b"mset"), Outcome::InDoubt, took);
         workers[1].clients.add(3);
         workers[0].redirects[Redirect::Ask as usize].add(5);
         let node = Endpoint::new("10.0.0.1", 7000);

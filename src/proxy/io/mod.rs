@@ -7,6 +7,7 @@
 mod acceptor;
 mod backend;
 mod client;
+mod figures;
 mod metrics;
 mod refresher;
 mod worker;

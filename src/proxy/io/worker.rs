@@ -182,8 +182,11 @@ fn before_sleep(pause: Duration) {
 }
 
 /// What a machine may ask of the world.
-const OUTSIDE: Outside =
-    Outside { unix_ms: || crate::clock::Now::read().unix_ms, random: || unguessable() };
+const OUTSIDE: Outside = Outside {
+    unix_ms: || crate::clock::Now::read().unix_ms,
+    random: unguessable,
+    figures: super::figures::read,
+};
 
 #[allow(clippy::disallowed_methods, reason = "a password must be unpredictable, not repeatable")]
 fn unguessable() -> u64 {

@@ -6,6 +6,7 @@ mod backend_faults;
 mod clients;
 mod data;
 mod failover;
+mod introspection;
 mod limits;
 mod pauses;
 mod reshard;

@@ -44,7 +44,8 @@ impl World {
         let shared = Arc::new(Shared::default());
         let half = view("0-8191", "8192-16383", 1);
         shared.map.publish(&half, &at(NODE_A), now, now);
-        let outside = Outside { unix_ms: || 1_700_000_000_123, random: || 7 };
+        let outside =
+            Outside { unix_ms: || 1_700_000_000_123, random: || 7, figures: Figures::default };
         let metrics = Arc::new(vec![Arc::default()]);
         let core = Core::new(Arc::new(options), shared, 0, metrics, outside, now);
         Self { core, now }
@@ -181,6 +182,6 @@ impl World {
     }
 
     pub(super) fn count(&self, outcome: Outcome) -> u64 {
-        self.core.metrics.commands.iter().map(|row| row[outcome as usize].get()).sum()
+        self.core.metrics.count_all(outcome)
     }
 }

@@ -1,0 +1,106 @@
+//! What the proxy tells of itself, in Redis's words and in its own.
+
+use super::redis_and_proxy;
+use crate::support::Client;
+use keyway::resp::Reply;
+
+/// The value of one line of INFO.
+fn field(client: &mut Client, section: &str, name: &str) -> String {
+    let text = client.text(&["INFO", section]);
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {name} in INFO {section}:\n{text}")).to_owned()
+}
+
+#[test]
+fn info_has_redis_s_sections_and_true_figures() {
+    let Some((cluster, proxy)) = redis_and_proxy("workers: 2\n") else { return };
+    let mut client = proxy.client();
+    for primary in 0..3 {
+        client.ok(&["SET", &cluster.key_of(primary, "k"), "1"]);
+    }
+    client.call(&["INCR", "x", "y"]);
+    client.call(&["LPUSH", &cluster.key_of(0, "k"), "1"]);
+    let text = client.text(&["INFO", "everything"]);
+    let titles: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# ")).collect();
+    assert_eq!(
+        titles,
+        [
+            "Server",
+            "Clients",
+            "Memory",
+            "Stats",
+            "Replication",
+            "CPU",
+            "Commandstats",
+            "Errorstats",
+            "Latencystats",
+            "Cluster",
+            "Keyway",
+            "Keyspace"
+        ]
+    );
+    assert!(!client.text(&["INFO"]).contains("# Commandstats"), "only when asked for");
+    assert_eq!(field(&mut client, "clients", "connected_clients"), "1");
+    assert!(
+        field(&mut client, "memory", "used_memory_rss").parse::<u64>().expect("bytes") > 1 << 20
+    );
+    // Three of its own, and one per primary that the harness has set before.
+    assert!(field(&mut client, "commandstats", "cmdstat_set").starts_with("calls=6,usec="));
+    assert_eq!(field(&mut client, "errorstats", "errorstat_WRONGTYPE"), "count=1");
+    assert_eq!(field(&mut client, "errorstats", "errorstat_ERR"), "count=1");
+    let p50 = field(&mut client, "latencystats", "latency_percentiles_usec_set");
+    assert!(p50.starts_with("p50="), "{p50}");
+    assert_eq!(field(&mut client, "keyspace", "db0"), "keys=6,expires=0,avg_ttl=0");
+
+    let mut resp3 = proxy.client_resp3();
+    let Reply::Map(histogram) = resp3.call(&["LATENCY", "HISTOGRAM", "set"]) else {
+        panic!("no map");
+    };
+    assert_eq!(histogram[0].0, Reply::bulk("set"));
+    let Reply::Map(of_set) = &histogram[0].1 else { panic!("no map") };
+    assert_eq!(of_set[0], (Reply::bulk("calls"), Reply::Integer(6)));
+}
+
+#[test]
+fn proxy_show_tells_people_in_columns_and_programs_in_maps() {
+    let Some((cluster, proxy)) = redis_and_proxy("workers: 2\n") else { return };
+    let mut client = proxy.client();
+    let nodes = client.text(&["PROXY", "SHOW", "NODES"]);
+    assert_eq!(nodes.lines().count(), 4, "{nodes}");
+    for node in cluster.nodes() {
+        assert!(nodes.contains(&node.address()), "{nodes}");
+    }
+    let slots = client.text(&["PROXY", "SHOW", "SLOTS"]);
+    assert_eq!(slots.lines().count(), 4, "{slots}");
+    let pools = client.text(&["PROXY", "SHOW", "POOLS"]);
+    assert!(pools.contains("shared") && pools.contains("ready"), "{pools}");
+    assert!(client.text(&["PROXY", "SHOW", "CONFIG"]).contains("ride_out "));
+
+    let mut resp3 = proxy.client_resp3();
+    resp3.ok(&["CLIENT", "SETNAME", "me"]);
+    let Reply::Array(rows) = resp3.call(&["PROXY", "SHOW", "CLIENTS"]) else { panic!("no rows") };
+    assert_eq!(rows.len(), 2);
+    let Reply::Map(me) = &rows[1] else { panic!("no map: {:?}", rows[1]) };
+    assert!(me.contains(&(Reply::bulk("name"), Reply::bulk("me"))), "{me:?}");
+    let Reply::Map(stats) = resp3.call(&["PROXY", "SHOW", "STATS"]) else { panic!("no map") };
+    assert!(stats.contains(&(Reply::bulk("clients"), Reply::Integer(2))), "{stats:?}");
+    let Reply::Map(explained) = resp3.call(&["PROXY", "EXPLAIN", "GET", "a"]) else {
+        panic!("no map");
+    };
+    let node = cluster.nodes()[cluster.owner("a")].address();
+    assert!(explained.contains(&(Reply::bulk("nodes"), Reply::bulk(node))), "{explained:?}");
+    let refused = client.call(&["PROXY", "PAUSE"]);
+    assert!(refused.as_error().is_some_and(|e| e.starts_with(b"ERR PROXY PAUSE needs")));
+}
+
+#[test]
+fn an_operator_may_hold_everybody_and_let_them_go() {
+    let yaml = "workers: 2\nadmin_commands: true\n";
+    let Some((_cluster, proxy)) = redis_and_proxy(yaml) else { return };
+    let (mut operator, mut client) = (proxy.client(), proxy.client());
+    operator.ok(&["PROXY", "REFRESH"]);
+    operator.ok(&["PROXY", "PAUSE"]);
+    client.try_send(&["PING"]).expect("it is sent");
+    operator.ok(&["PROXY", "RESUME"]);
+    assert_eq!(client.reply(), Reply::simple("PONG"));
+}
