@@ -92,6 +92,9 @@ struct UpArgs {
     /// How many primaries share the keys
     #[arg(long, alias = "masters", value_name = "N", default_value = "3")]
     primaries: NonZeroU16,
+    /// How many replicas each primary has: one takes over when its primary dies
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    replicas: u16,
     /// Where clients connect
     #[arg(long, value_name = "PORT", default_value_t = 6379)]
     port: u16,
@@ -245,6 +248,7 @@ fn up(args: &UpArgs) -> Result<ExitCode> {
     logging::start(&log)?;
     let options = up::Options {
         primaries: args.primaries,
+        replicas: args.replicas,
         port: args.port,
         base_port: args.base_port,
         bind: args.bind,

@@ -30,6 +30,15 @@ impl Core {
         self.server.outputs.push_back(Output::Bus);
     }
 
+    /// Keeps the node silent for a while if it has slots and no data, and a replica may have it:
+    /// to be called once what is on disk has been loaded.
+    pub fn guard_empty_restart(&mut self, now: Now) {
+        let is_empty = self.keyspace.is_empty();
+        if let Some(member) = &mut self.server.cluster {
+            member.guard_if_empty(now, is_empty);
+        }
+    }
+
     /// The port for other nodes, if this is a node of a cluster.
     pub fn bus_port(&self) -> Option<u16> {
         let directives = &self.server.directives;

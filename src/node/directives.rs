@@ -291,8 +291,6 @@ pub(super) enum Refusal {
 #[derive(Clone)]
 pub(super) struct Directives {
     values: Vec<Value>,
-    /// Rules of saving were loaded.
-    save_given: bool,
 }
 
 impl Default for Directives {
@@ -301,7 +299,7 @@ impl Default for Directives {
             let old = Value::Text(directive.default.to_owned());
             directive.parse(directive.default, &old).expect("defaults are valid")
         };
-        Self { values: TABLE.iter().map(parse).collect(), save_given: false }
+        Self { values: TABLE.iter().map(parse).collect() }
     }
 }
 
@@ -371,16 +369,14 @@ impl Directives {
         }
         let mut text = words.join(" ");
         if matches!(directive.kind, Kind::SaveRules) && !text.is_empty() {
-            // The first line takes the default away, each adds a rule; an empty one takes all away.
+            // Each line adds a rule; an empty one takes all of them away.
             if let Value::Text(old) = &self.values[place]
                 && !old.is_empty()
-                && self.save_given
             {
                 text = format!("{old} {text}");
             }
         }
         self.values[place] = directive.parse(&text, &self.values[place])?;
-        self.save_given |= matches!(directive.kind, Kind::SaveRules);
         Ok(())
     }
 

@@ -117,11 +117,15 @@ impl Ctx<'_> {
             return Err(refuse(CommandError::line("ERR Command not allowed inside a transaction")));
         }
         let obeys = self.session.role == Role::Primary;
-        if self.server.cluster.is_some()
-            && !obeys
-            && let Err(error) = self.check_ownership(spec, request)
-        {
-            return Err(refuse(error));
+        if let Some(member) = self.server.cluster.as_ref().filter(|_| !obeys) {
+            if member.is_guarded() && !spec.flags.contains(Flags::LOADING) {
+                return Err(refuse(CommandError::line(
+                    "LOADING Redis is loading the dataset in memory",
+                )));
+            }
+            if let Err(error) = self.check_ownership(spec, request) {
+                return Err(refuse(error));
+            }
         }
         if self.server.settings.memory_max > 0
             && !obeys
@@ -152,14 +156,8 @@ impl Ctx<'_> {
                 return Err(refuse(error));
             }
         }
-        if let Err(error) = self.check_persistence(spec) {
-            return Err(refuse(error));
-        }
         let paused = self.server.pause.is_some() || self.server.failover_pause.is_some();
         if paused && self.is_paused(spec) {
-            return Ok(Checked::Paused);
-        }
-        if self.keyspace.is_snapshotting() && self.waits_for_snapshot(spec, request) {
             return Ok(Checked::Paused);
         }
         if let Some(transaction) = &mut self.session.transaction

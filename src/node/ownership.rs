@@ -94,8 +94,9 @@ fn check_uncommon<'k>(
         }
         return Ok(());
     }
-    // A replica serves reads of its primary's slots to those who want that.
-    if access.readonly && !access.writes && view.myself().primary == Some(owner) {
+    // A replica has what its primary owns, for those who said that they know what it is.
+    let copied = view.myself().primary == Some(owner);
+    if copied && ((access.readonly && !access.writes) || access.channels.is_some()) {
         return Ok(());
     }
     Err(CommandError::Moved(slot, endpoint(member, &view.record(owner))))

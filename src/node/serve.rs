@@ -217,7 +217,8 @@ impl Ctx<'_> {
         };
         let Subject::Keys { keys, .. } = &blocked.subject else { return Ok(()) };
         let writes = blocked.spec.flags.contains(Flags::WRITE);
-        let access = Access { writes, asking: true, readonly: false, channels: None };
+        let access =
+            Access { writes, asking: true, channels: None, readonly: self.session.readonly };
         ownership::check(member, access, keys.iter().map(|key| &**key), |_| true)
     }
 }

@@ -24,7 +24,6 @@ mod listeners;
 mod local;
 mod map;
 pub mod metrics;
-mod moderation;
 mod options;
 mod pinned;
 mod pipeline;

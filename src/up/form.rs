@@ -1,6 +1,6 @@
 //! From nodes that have just started to a cluster that agrees.
 
-use super::folder::Folder;
+use super::folder::{Folder, Size};
 use super::nodes::NodeProcess;
 use crate::admin::Snapshot;
 use crate::admin::io::{CreateOptions, Failure, Silent, connect, create};
@@ -23,7 +23,7 @@ const MEET_AGAIN: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// A node that ends or does not answer; nodes that do not come to agree.
-pub(super) async fn form(nodes: &mut [NodeProcess], folder: &mut Folder) -> Result<()> {
+pub(super) async fn form(nodes: &mut [NodeProcess], folder: &mut Folder, size: Size) -> Result<()> {
     for node in nodes.iter_mut() {
         answers(node).await?;
     }
@@ -31,10 +31,14 @@ pub(super) async fn form(nodes: &mut [NodeProcess], folder: &mut Folder) -> Resu
     if folder.formed {
         return rejoin(&endpoints, folder).await;
     }
-    let options =
-        CreateOptions { primaries_min: 1, join_timeout: AGREE_WITHIN, ..CreateOptions::default() };
+    let options = CreateOptions {
+        replicas: usize::from(size.replicas),
+        primaries_min: 1,
+        join_timeout: AGREE_WITHIN,
+        ..CreateOptions::default()
+    };
     create(&endpoints, &options, &mut Silent).await.map_err(|failure| anyhow!(failure.text))?;
-    folder.set_formed(endpoints.len() as u16)?;
+    folder.set_formed(size)?;
     Ok(())
 }
 

@@ -24,7 +24,7 @@ use crate::proxy::io::ShellOptions;
 use crate::serve::Serving;
 use crate::telemetry::HttpServer;
 use anyhow::{Context, Result};
-use folder::Folder;
+use folder::{Folder, Size};
 use nodes::NodeProcess;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
@@ -40,6 +40,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Options {
     /// How many primaries.
     pub primaries: NonZeroU16,
+    /// How many replicas each of them has.
+    pub replicas: u16,
     /// Where clients connect.
     pub port: u16,
     /// The first node's port.
@@ -58,6 +60,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             primaries: NonZeroU16::new(3).expect("three is not zero"),
+            replicas: 1,
             port: 6379,
             base_port: 7000,
             bind: Ipv4Addr::LOCALHOST.into(),
@@ -69,8 +72,14 @@ impl Default for Options {
 }
 
 impl Options {
+    fn size(&self) -> Size {
+        Size { primaries: self.primaries.get(), replicas: self.replicas }
+    }
+
+    /// The first as many as there are primaries are primaries at first.
     fn node_ports(&self) -> impl Iterator<Item = u16> {
-        (0..self.primaries.get()).map(|index| self.base_port + index)
+        let ports = self.base_port..=u16::MAX;
+        ports.take(self.size().nodes())
     }
 
     /// Where this process reaches what is bound to `bind`.
@@ -95,12 +104,12 @@ impl Options {
 /// a proxy that cannot go on. Nothing is left running then.
 pub async fn run(options: &Options, stop: &Shutdown) -> Result<()> {
     ports::check(options)?;
-    let mut folder = Folder::open(&options.dir, options.primaries.get())?;
+    let mut folder = Folder::open(&options.dir, options.size())?;
     let http = HttpServer::bind(options.http)
         .await
         .with_context(|| format!("cannot listen on {}; --http moves it", options.http))?;
     let http_address = http.local_addr()?;
-    println!("Starting {} nodes and forming a cluster …", options.primaries);
+    println!("Starting {} nodes and forming a cluster …", options.size().nodes());
 
     // A process that is dropped is ended: whatever fails below leaves none behind.
     let mut nodes = Vec::new();
@@ -108,7 +117,7 @@ pub async fn run(options: &Options, stop: &Shutdown) -> Result<()> {
         nodes.push(NodeProcess::start(index + 1, endpoint, options.bind, &folder)?);
     }
     tokio::select! {
-        formed = form::form(&mut nodes, &mut folder) => formed?,
+        formed = form::form(&mut nodes, &mut folder, options.size()) => formed?,
         () = stop.requested() => return Ok(()),
     }
 

@@ -65,7 +65,7 @@ pub(super) enum PortError {
 /// # Errors
 /// The first that is not.
 pub(super) fn check(options: &Options) -> Result<(), PortError> {
-    let nodes = usize::from(options.primaries.get());
+    let nodes = options.size().nodes();
     let last = u32::from(options.base_port) + nodes as u32 - 1 + u32::from(BUS_OFFSET);
     if last > u32::from(u16::MAX) {
         return Err(PortError::Beyond { nodes, base: options.base_port, last });

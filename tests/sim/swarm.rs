@@ -45,6 +45,7 @@ fn troubled_life(seed: u64) -> u64 {
     }
     world.heal();
     for host in 0..HOSTS {
+        world.disarm(host);
         if !world.is_alive(host) {
             world.restart(host);
         }

@@ -205,6 +205,11 @@ impl World {
         self.hosts[host].fuse = Some(outputs);
     }
 
+    /// It does not crash after all.
+    pub(crate) fn disarm(&mut self, host: usize) {
+        self.hosts[host].fuse = None;
+    }
+
     /// SIGSTOP for so long, then SIGCONT.
     pub(crate) fn stop(&mut self, host: usize, time: Duration) {
         self.hosts[host].stopped_until = Some(self.now.instant + time);

@@ -229,7 +229,14 @@ fn reset(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Outcome {
         Some(_) => return Err(CommandError::Syntax),
     };
     let has_keys = !ctx.keyspace.is_empty();
-    change(ctx, Change::Reset { hard, has_keys })
+    let was_replica = ctx.server.member()?.view().myself().is_replica();
+    ctx.server.change_cluster(ctx.now, Change::Reset { hard, has_keys })?;
+    if was_replica {
+        // What it holds is its former primary's.
+        ctx.keyspace.flush(0);
+    }
+    ctx.out.ok();
+    Ok(())
 }
 
 fn saveconfig(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Outcome {

@@ -16,7 +16,6 @@ mod keys;
 mod lcs;
 mod lists;
 mod memory;
-mod persistence;
 mod pubsub;
 mod replication;
 mod scan;
@@ -32,7 +31,6 @@ mod strings;
 mod transactions;
 
 pub(super) use connection::REDIS_VERSION;
-pub(super) use persistence::{prepare_end, save_now};
 
 use super::call::{Ctx, Handler, Handlers};
 use super::error::CommandError;
@@ -55,7 +53,6 @@ const GROUPS: &[Handlers] = &[
     lcs::HANDLERS,
     lists::HANDLERS,
     memory::HANDLERS,
-    persistence::HANDLERS,
     pubsub::HANDLERS,
     replication::HANDLERS,
     scan::HANDLERS,

@@ -34,7 +34,7 @@ fn compare(group: &Group, ours: Kind) {
 
 /// The same with a reference of another kind.
 fn compare_with(reference: Kind, group: &Group, ours: Kind) {
-    let directives = ["--enable-debug-command", "yes", "--rdbcompression", "no"];
+    let directives = ["--enable-debug-command", "yes"];
     let Some(reference) = Server::node(reference, &directives) else { return };
     let Some(subject) = Server::node(ours, &directives) else { return };
     let commands = number_from_env("KEYWAY_DIFF_COMMANDS").map_or(COMMANDS, |n| n as usize);

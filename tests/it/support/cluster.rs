@@ -67,6 +67,18 @@ impl Cluster {
         Some(cluster)
     }
 
+    /// Primaries of some kinds, and for each one replica, which may be of another kind. There may be
+    /// fewer replicas than primaries.
+    pub(crate) fn mixed(primaries: &[Kind], replicas: &[Kind]) -> Option<Self> {
+        assert!(replicas.len() <= primaries.len(), "one replica each");
+        let kinds = primaries.iter().chain(replicas);
+        let nodes: Option<Vec<Server>> =
+            kinds.map(|kind| Server::node(*kind, DIRECTIVES)).collect();
+        let mut cluster = Self { nodes: nodes?, primaries: primaries.len() };
+        cluster.form(1);
+        Some(cluster)
+    }
+
     fn form(&mut self, replicas: usize) {
         for (index, node) in self.nodes.iter().enumerate() {
             let mut client = node.client();

@@ -340,6 +340,10 @@ impl Keyway {
             ] {
                 command.extend([name.to_owned(), value]);
             }
+            // Six processes per test would be many; whoever is about replicas says so.
+            if !options.contains(&"--replicas") {
+                command.extend(["--replicas".to_owned(), "0".to_owned()]);
+            }
             command.extend(options.iter().map(|&word| word.to_owned()));
             command
         })
