@@ -99,6 +99,7 @@ impl ProxyConfig {
             gather_bytes: limits.gather_bytes.as_usize(),
             large_bytes: limits.large_bytes.as_usize(),
             pinned_max: limits.pinned_max.get(),
+            script_bytes: limits.script_bytes.as_usize(),
             transaction_bytes: limits.transaction_bytes.as_usize(),
             idle_timeout: timing.idle_timeout.0,
             handshake_timeout: timing.handshake_timeout.0,
@@ -301,6 +302,8 @@ settings! {
         pinned_max: NonZeroUsize = count(1000),
         /// What one client has queued since MULTI.
         transaction_bytes: ByteSize = mb(16),
+        /// Scripts that are remembered, to be loaded where a node does not have them.
+        script_bytes: ByteSize = mb(16),
         /// Redirects of one request in a row, after which it waits before it goes on.
         redirects_max: NonZeroU8 = NonZeroU8::new(5).expect("a default is not zero"),
     }

@@ -169,7 +169,6 @@ impl ClusterMap {
     /// A node at `from` has told its view, in answer to a question asked at `began`.
     pub fn publish(&self, view: &View, from: &Endpoint, began: Instant, now: Instant) -> Reading {
         let changing = &mut *self.lock();
-        changing.last_read_began = Some(began);
         let claims = claims(view);
         if !changing.believes(&claims, view) {
             if !changing.doubted.contains(from) {
@@ -185,6 +184,7 @@ impl ClusterMap {
             }
         }
         changing.doubted.clear();
+        changing.last_read_began = Some(began);
         changing.last_believed = Some(now);
         changing.claims = claims;
         changing.learned.retain(|_, (_, at)| *at > began);
@@ -202,7 +202,7 @@ impl ClusterMap {
         Reading::Changed(changes)
     }
 
-    /// Whether a reading that began after `at` has been made.
+    /// Whether a reading that began after `at` has been made, and was believed.
     pub fn was_read_since(&self, at: Instant) -> bool {
         self.lock().last_read_began.is_some_and(|began| began > at)
     }

@@ -30,6 +30,7 @@ mod pipeline;
 mod refresh;
 mod retry;
 mod route;
+mod scripts;
 mod session;
 mod show;
 mod topics;

@@ -47,6 +47,8 @@ pub struct Options {
     pub large_bytes: usize,
     /// Connections to one node that sessions of one worker may have to themselves at a time.
     pub pinned_max: usize,
+    /// Bytes of scripts that are remembered, to be loaded where a node does not have them.
+    pub script_bytes: usize,
     /// Bytes of requests that one client may have queued since MULTI.
     pub transaction_bytes: usize,
     /// A client that says nothing for so long is closed; zero never closes it.
@@ -99,6 +101,7 @@ impl Default for Options {
             gather_bytes: 512 * MB,
             large_bytes: MB,
             pinned_max: 1000,
+            script_bytes: 16 * MB,
             transaction_bytes: 16 * MB,
             idle_timeout: Duration::ZERO,
             handshake_timeout: Duration::from_secs(10),

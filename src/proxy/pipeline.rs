@@ -12,6 +12,7 @@ use super::link::LinkId;
 use crate::cluster::{Endpoint, Slot};
 use crate::command::Spec;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// One request under way.
@@ -88,6 +89,8 @@ pub(super) struct Work {
     pub frame: Option<Box<[u8]>>,
     /// Its tries.
     pub retry: Retry,
+    /// The script that it names by its digest, and that goes before it from now on.
+    pub script: Option<Arc<[u8]>>,
     /// A reply too large for the arena, or one that waits to be confirmed.
     pub reply: Vec<u8>,
     /// Its parts.

@@ -41,6 +41,7 @@ use super::map::ClusterMap;
 use super::metrics::{ClientEnd, LinkEnd, WorkerMetrics};
 use super::options::Options;
 use super::retry::Loss;
+use super::scripts::{Scripts, Shown};
 use super::session::Session;
 use crate::cluster::Slot;
 use slab::Slab;
@@ -73,6 +74,8 @@ pub struct Shared {
     pub client_ids: AtomicU64,
     /// Bytes held for clients whose requests wait for a node that would run them.
     pub ride_out_bytes: AtomicUsize,
+    /// Scripts that clients have sent.
+    pub(super) scripts: Scripts,
     /// Who listens to what.
     pub listeners: Listeners,
     /// CLIENT PAUSE, while it lasts.
@@ -140,6 +143,7 @@ pub struct Figures {
 /// Memory that is used again instead of allocated.
 #[derive(Debug, Default)]
 struct Scratch {
+    shown: Shown,
     keys: Vec<(Slot, u32)>,
     reply: Vec<u8>,
 }

@@ -8,7 +8,9 @@ use crate::proxy::link::{Answer, Expect, ExpectKind, LinkId};
 use crate::proxy::metrics::{LinkEnd, Outcome, Redirect, RideOut, WorkerMetrics};
 use crate::proxy::pipeline::{State, Target};
 use crate::proxy::retry::{self, Asked, Loss, Verdict};
-use crate::resp::RequestDecoder;
+use crate::proxy::scripts::{Scripts, is_missing};
+use crate::resp::{Limits, RequestDecoder};
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Core {
@@ -175,6 +177,21 @@ impl Core {
             count_redirect(&self.metrics, line);
         }
         match verdict {
+            Verdict::Deliver if asked.script && is_missing(line) => {
+                let frame = entry.frame(&session.input);
+                let body = script_named_in(frame, &self.shared.scripts, &self.options.limits);
+                let entry = self.sessions[session_id.index()].pipeline.get_mut(expect.seq);
+                let work = entry.expect("it was just there").work.get_or_insert_default();
+                match body.filter(|_| work.script.is_none()) {
+                    Some(body) => {
+                        work.script = Some(body);
+                        self.at_once(session_id, expect.seq, Expect::WHOLE, &text(line), now);
+                    }
+                    None => {
+                        self.complete(session_id, expect.seq, &reply, Outcome::ServerError, now);
+                    }
+                }
+            }
             Verdict::Deliver => {
                 self.complete(session_id, expect.seq, &reply, Outcome::ServerError, now);
             }
@@ -356,6 +373,16 @@ pub(super) fn count_redirect(metrics: &WorkerMetrics, line: &[u8]) {
     if let Some((_, kind)) = kinds.iter().find(|(word, _)| line.starts_with(word)) {
         metrics.redirects[*kind as usize].add(1);
     }
+}
+
+/// The script that a frame of EVALSHA names, if a client has sent it before.
+fn script_named_in(frame: &[u8], scripts: &Scripts, limits: &Limits) -> Option<Arc<[u8]>> {
+    let mut decoder = RequestDecoder::default();
+    let used = decoder.decode(frame, limits).ok().flatten()?;
+    let request = decoder.request(frame, used)?;
+    let by_name = request.name().eq_ignore_ascii_case(b"evalsha")
+        || request.name().eq_ignore_ascii_case(b"evalsha_ro");
+    by_name.then(|| scripts.get(request.get(1)?)).flatten()
 }
 
 /// Bytes of replies that a client may leave unread before it has authenticated.

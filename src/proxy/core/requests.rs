@@ -129,6 +129,13 @@ impl Core {
         // The one-slot path: nothing is allocated and nothing locked from here to the link.
         let route = match spec.class {
             Class::OneSlot | Class::AllOrNothing => match route::slot_of(spec, &request) {
+                Ok(route) if spec.runs_script() => {
+                    if matches!(spec.name, "eval" | "eval_ro") {
+                        let most = self.options.script_bytes;
+                        self.shared.scripts.show(request.arg(1), most, &mut self.scratch.shown);
+                    }
+                    Ok(route)
+                }
                 Err(route::Refusal::Blocks) => return self.dispatch_blocking(id, spec, now),
                 route => route,
             },
@@ -252,6 +259,15 @@ impl Core {
                     self.options.gather_bytes,
                     &mut self.scratch.keys,
                 )
+            }
+            Class::FanOut if spec.name == "script|flush" => {
+                self.shared.scripts.forget_all();
+                route::fan_out(spec, topology, client.id, self.options.gather_bytes)
+            }
+            Class::FanOut if spec.name == "script|load" => {
+                let most = self.options.script_bytes;
+                self.shared.scripts.show(request.arg(2), most, &mut self.scratch.shown);
+                route::fan_out(spec, topology, client.id, self.options.gather_bytes)
             }
             Class::FanOut => route::fan_out(spec, topology, client.id, self.options.gather_bytes),
             Class::Cursor => {

@@ -18,7 +18,7 @@ use crate::proxy::map;
 use crate::proxy::metrics::{LinkEnd, Outcome};
 use crate::proxy::pipeline::{Entry, Retry, State};
 use crate::proxy::retry::{self, AfterLoss, Loss, Progress};
-use crate::resp::{Encoder, RequestDecoder};
+use crate::resp::{Encoder, RequestDecoder, encode_request};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -249,6 +249,13 @@ impl Core {
             end: 0,
             queued: now,
         };
+        let script =
+            session.pipeline.get(seq).and_then(|entry| entry.work.as_ref()?.script.clone());
+        if let Some(body) = script {
+            self.backends.send(link, expect, |out| {
+                encode_request(out, &[&b"SCRIPT"[..], b"LOAD", &body]);
+            });
+        }
         if asking {
             // Adjacent on one connection: nothing can come between the two.
             self.backends

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 mod clients;
 mod pinned;
+mod scripts;
 mod subscriptions;
 mod world;
 

@@ -22,7 +22,7 @@ use crate::proxy::pipeline::State;
 use crate::proxy::retry::{Asked, Loss, Progress};
 use crate::proxy::route::{self, Place, Refusal};
 use crate::proxy::session::Session;
-use crate::resp::Encoder;
+use crate::resp::{Encoder, encode_request};
 use std::time::Instant;
 
 /// The answer to the MULTI that the proxy sends.
@@ -159,7 +159,22 @@ impl Core {
             Place::Keyless => (false, None),
             Place::Keyed(slot) => (false, Some(slot)),
         };
-        let frame = request.frame();
+        // A script that its node does not have would fail when all has run: it goes whole.
+        let whole = spec.name.starts_with("evalsha").then(|| {
+            let body = self.shared.scripts.get(request.arg(1))?;
+            let name = if spec.name == "evalsha" { "EVAL" } else { "EVAL_RO" };
+            let mut args: Vec<&[u8]> = vec![name.as_bytes(), &body];
+            args.extend(request.args_from(2));
+            let mut frame = Vec::new();
+            encode_request(&mut frame, &args);
+            Some(frame)
+        });
+        let whole = whole.flatten();
+        if matches!(spec.name, "eval" | "eval_ro") {
+            let most = self.options.script_bytes;
+            self.shared.scripts.show(request.arg(1), most, &mut self.scratch.shown);
+        }
+        let frame = whole.as_deref().unwrap_or(request.frame());
         let seq = pipeline.next_seq();
         let number = multi.push(frame, seq, spec, local);
         let opened = multi.opened;

@@ -3,6 +3,7 @@
 //! Each test is in front of real nodes: three `redis-server` primaries, or the bundled cluster.
 
 mod backend_faults;
+mod blocking;
 mod clients;
 mod data;
 mod failover;
@@ -10,7 +11,9 @@ mod introspection;
 mod limits;
 mod pauses;
 mod reshard;
+mod scripts;
 mod subscriptions;
+mod transactions;
 
 use crate::support::{Client, Cluster, Keyway, Server, wait_for};
 use keyway::resp::Reply;

@@ -1,0 +1,116 @@
+//! Transcripts of scripts: the ones that a node does not have, and the words they put into its
+//! mouth.
+
+use super::*;
+
+const BODY: &str = "return(1)";
+/// Of `return(1)`.
+const NAME: &str = "cb9fc2de0c2c1b6a4ab2d0f5b6dcb1f8b8e0a1fd";
+
+fn name() -> String {
+    let digest = crate::value::sha1(BODY.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_script_that_was_sent_before_is_loaded_where_it_is_missing() {
+    for missing in
+        ["-NOSCRIPT No matching script. Please use EVAL.\r\n", "-NOSCRIPT No matching script.\r\n"]
+    {
+        let mut world = World::new();
+        let client = world.client();
+        world.send(client, &format!("EVAL {BODY} 1 a"));
+        world.asked(NODE_B);
+        world.say(NODE_B, ":1\r\n");
+        world.send(client, &format!("EVALSHA {} 1 b", name().to_uppercase()));
+        world.asked(NODE_A);
+        world.say(NODE_A, missing);
+        let load = format!("SCRIPT LOAD {BODY} | EVALSHA {} 1 b", name().to_uppercase());
+        assert_eq!(world.asked(NODE_A), load, "adjacent, on one connection");
+        world.say(NODE_A, "$40\r\n0123456789012345678901234567890123456789\r\n:1\r\n");
+        assert_eq!(world.told(client), ":1|:1|");
+    }
+}
+
+#[test]
+fn a_script_that_nobody_has_sent_is_the_clients_to_send() {
+    let mut world = World::new();
+    let client = world.client();
+    let missing = "-NOSCRIPT No matching script. Please use EVAL.";
+    for flushed in [false, true] {
+        if flushed {
+            world.send(client, &format!("EVAL {BODY} 1 b|SCRIPT FLUSH"));
+            world.asked(NODE_A);
+            world.say(NODE_A, ":1\r\n+OK\r\n");
+            world.asked(NODE_B);
+            world.say(NODE_B, "+OK\r\n");
+            world.told(client);
+        }
+        world.send(client, &format!("EVALSHA {} 1 b", name()));
+        world.asked(NODE_A);
+        world.say(NODE_A, &format!("{missing}\r\n"));
+        assert_eq!(world.told(client), format!("{missing}|"));
+    }
+}
+
+#[test]
+fn a_script_that_does_not_load_is_tried_once() {
+    let mut world = World::new();
+    let client = world.client();
+    world.send(client, &format!("EVAL {BODY} 1 b"));
+    world.asked(NODE_A);
+    world.say(NODE_A, ":1\r\n");
+    world.told(client);
+    world.send(client, &format!("EVALSHA {} 1 b", name()));
+    world.asked(NODE_A);
+    let missing = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
+    world.say(NODE_A, missing);
+    assert!(world.asked(NODE_A).starts_with("SCRIPT LOAD"));
+    world.say(NODE_A, &format!("-NOPERM no\r\n{missing}"));
+    assert_eq!(world.told(client), missing.replace("\r\n", "|"));
+}
+
+#[test]
+fn what_a_script_says_of_other_scripts_is_its_own() {
+    let mut world = World::new();
+    let client = world.client();
+    world.send(client, &format!("EVAL {BODY} 1 b"));
+    world.asked(NODE_A);
+    world.say(NODE_A, "-NOSCRIPT said a script, after it had written\r\n");
+    assert_eq!(world.told(client), "-NOSCRIPT said a script, after it had written|");
+}
+
+#[test]
+fn a_named_script_goes_whole_into_a_transaction() {
+    let mut world = World::new();
+    let client = world.client();
+    world.send(client, &format!("EVAL {BODY} 1 a"));
+    world.asked(NODE_B);
+    world.say(NODE_B, ":1\r\n");
+    world.send(client, &format!("MULTI|EVALSHA {} 1 b x|EVALSHA {} 1 b|EXEC", name(), NAME));
+    world.connect();
+    let own = world.core.backends.links().find(|(_, link)| link.role.owner().is_some());
+    let own = own.expect("a connection of its own").0;
+    let asked = format!("MULTI | EVAL {BODY} 1 b x | EVALSHA {NAME} 1 b | EXEC");
+    assert_eq!(world.asked_on(own), asked);
+}
+
+#[test]
+fn only_a_reading_that_is_believed_confirms_a_scripts_redirect() {
+    let mut world = World::new();
+    let client = world.client();
+    world.send(client, "EVAL x 1 b");
+    world.asked(NODE_A);
+    world.say(NODE_A, "-MOVED 3300 127.0.0.1:7001\r\n");
+    // A node that was cut off tells an older story.
+    world.now += Duration::from_millis(1);
+    let older = view("8192-16383", "0-8191", 0);
+    world.core.shared.map.publish(&older, &at(NODE_A), world.now, world.now);
+    world.pass(Duration::from_millis(50));
+    assert_eq!(world.told(client), "", "it proves nothing");
+    world.now += Duration::from_millis(1);
+    let same = view("0-8191", "8192-16383", 1);
+    world.core.shared.map.publish(&same, &at(NODE_A), world.now, world.now);
+    world.pass(Duration::from_millis(50));
+    assert_eq!(world.told(client), "-MOVED 3300 127.0.0.1:7001|");
+}
