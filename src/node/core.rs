@@ -286,6 +286,8 @@ impl Core {
         }
         let server = &mut self.server;
         server.tend_followers(now);
+        self.tend_failover(now);
+        let server = &mut self.server;
         let elapsed = now.instant.saturating_duration_since(self.sampled);
         if elapsed >= SAMPLE_EVERY {
             self.sampled = now.instant;

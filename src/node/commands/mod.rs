@@ -29,6 +29,7 @@ mod sorted_set_ranges;
 mod sorted_sets;
 mod strings;
 mod transactions;
+mod wait;
 
 pub(super) use connection::REDIS_VERSION;
 
@@ -68,6 +69,7 @@ const GROUPS: &[Handlers] = &[
     sorted_sets::HANDLERS,
     strings::HANDLERS,
     transactions::HANDLERS,
+    wait::HANDLERS,
 ];
 
 /// The handlers, by [`Spec::id`]; none for what the node does not run.
