@@ -202,7 +202,7 @@ impl Core {
         let (used, progress) = ctx.run_all(decoder, input);
         let partial = used < input.len() && matches!(progress, Progress::NeedsInput { .. });
         session.note_request(now, partial, used > 0);
-        if session.role == Role::Replica {
+        if session.role == Role::Replica && used > 0 {
             // Whatever a replica says, it shows that it lives.
             self.server.note_replica_lives(now, id);
         }
