@@ -18,6 +18,8 @@ pub(super) enum Rule {
     Pairs,
     /// The values: only types and lengths count.
     Shape,
+    /// When entries of streams were delivered and consumers seen: a few moments.
+    Delivery,
     /// A few moments, in whatever unit.
     Time,
     /// Which server it is: the values of a map.
@@ -38,6 +40,7 @@ impl Rule {
             "pairs" => Self::Pairs,
             "shape" => Self::Shape,
             "time" => Self::Time,
+            "delivery" => Self::Delivery,
             "hello" => Self::Hello,
             "walk" => Self::Walk,
             other => panic!("no rule is named `{other}`"),
@@ -66,6 +69,7 @@ impl Rule {
             Self::Pairs => sorted(one, 2) == sorted(other, 2),
             Self::Shape => shape(one, false) == shape(other, false),
             Self::Hello => shape(one, true) == shape(other, true),
+            Self::Delivery => same_deliveries(one, other),
             Self::Time => match (one, other) {
                 (Reply::Integer(one), Reply::Integer(other)) if *one > 0 && *other > 0 => {
                     one.abs_diff(*other) <= MOMENT.unsigned_abs()
@@ -90,6 +94,46 @@ pub(super) fn same_numbers(one: &Reply, other: &Reply) -> bool {
         }
         (Reply::Bulk(one), Reply::Bulk(other)) | (Reply::Double(one), Reply::Double(other)) => {
             one == other || number(one).is_some_and(|one| Some(one) == number(other))
+        }
+        _ => one == other,
+    }
+}
+
+/// The names of times in XINFO's replies.
+const TIMES: &[&[u8]] = &[b"idle", b"inactive", b"seen-time", b"active-time"];
+
+/// Whether two replies are the same but for the times of deliveries: the last but one element where
+/// an id comes first and a count comes last, and what XINFO calls a time.
+fn same_deliveries(one: &Reply, other: &Reply) -> bool {
+    let near = |one: &Reply, other: &Reply| match (one, other) {
+        (Reply::Integer(one), Reply::Integer(other)) if *one >= 0 && *other >= 0 => {
+            one.abs_diff(*other) <= MOMENT.unsigned_abs()
+        }
+        _ => one == other,
+    };
+    match (one, other) {
+        (Reply::Array(one), Reply::Array(other)) => {
+            let time_at = match &one[..] {
+                [Reply::Bulk(_), Reply::Integer(_), Reply::Integer(_)] => 1,
+                [Reply::Bulk(_), Reply::Bulk(_), Reply::Integer(_), Reply::Integer(_)] => 2,
+                _ => usize::MAX,
+            };
+            let is_time = |at: usize| {
+                let name = at.checked_sub(1).and_then(|at| one[at].as_bytes());
+                at == time_at || name.is_some_and(|name| TIMES.contains(&name))
+            };
+            one.len() == other.len()
+                && one.iter().zip(other).enumerate().all(|(at, (one, other))| {
+                    if is_time(at) { near(one, other) } else { same_deliveries(one, other) }
+                })
+        }
+        (Reply::Map(one), Reply::Map(other)) => {
+            one.len() == other.len()
+                && one.iter().zip(other).all(|((name, one), (other_name, other))| {
+                    let is_time = name.as_bytes().is_some_and(|name| TIMES.contains(&name));
+                    let same = if is_time { near(one, other) } else { same_deliveries(one, other) };
+                    name == other_name && same
+                })
         }
         _ => one == other,
     }

@@ -55,7 +55,7 @@ fn compare(group: &Group, ours: Kind) {
 
 /// The same with a reference of another kind.
 fn compare_with(reference: Kind, group: &Group, ours: Kind) {
-    let directives = ["--enable-debug-command", "yes"];
+    let directives = ["--enable-debug-command", "yes", "--rdbcompression", "no"];
     let Some(reference) = Server::node(reference, &directives) else { return };
     let Some(subject) = Server::node(ours, &directives) else { return };
     let commands = number_from_env("KEYWAY_DIFF_COMMANDS").map_or(COMMANDS, |n| n as usize);
@@ -134,6 +134,28 @@ fn lists() {
 #[test]
 fn lists_like_valkey() {
     compare_with(Kind::Valkey, &groups::LISTS, Kind::Keyway);
+}
+
+#[test]
+fn streams() {
+    compare(&groups::STREAMS, Kind::Keyway);
+}
+
+/// Redis 7.2 makes the consumer of every XREADGROUP, and shows when one was last active.
+#[test]
+fn streams_like_valkey() {
+    compare_with(Kind::Valkey, &groups::STREAMS, Kind::Keyway);
+}
+
+#[test]
+fn streams_are_shown_like_valkey_shows_them() {
+    compare_with(Kind::Valkey, &groups::STREAMS_SHOWN, Kind::Keyway);
+}
+
+/// Byte for byte.
+#[test]
+fn streams_are_dumped() {
+    compare(&groups::STREAMS_DUMPED, Kind::Keyway);
 }
 
 #[test]
