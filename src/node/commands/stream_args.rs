@@ -136,6 +136,9 @@ pub(super) struct AddOptions {
     pub(super) id_at: usize,
 }
 
+const LIMIT_WITHOUT_TILDE: CommandError =
+    CommandError::line("ERR syntax error, LIMIT cannot be used without the special ~ option");
+
 /// Trimming as it is read, word by word.
 #[derive(Default)]
 struct Words {
@@ -194,7 +197,9 @@ impl Words {
         const ENTRIES_MAX: usize = 1_000_000;
         let Some((trim, approximately, threshold_at)) = self.trim else {
             return match self.limit {
-                None | Some(0) => Ok(None),
+                None => Ok(None),
+                Some(0) if unlimited => Ok(None),
+                Some(0) => Err(LIMIT_WITHOUT_TILDE),
                 Some(_) => Err(CommandError::line(
                     "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
                 )),
@@ -202,11 +207,7 @@ impl Words {
         };
         let limit = match (self.limit, approximately) {
             _ if unlimited => 0,
-            (Some(_), false) => {
-                return Err(CommandError::line(
-                    "ERR syntax error, LIMIT cannot be used without the special ~ option",
-                ));
-            }
+            (Some(_), false) => return Err(LIMIT_WITHOUT_TILDE),
             (Some(limit), true) => limit,
             (None, false) => 0,
             (None, true) => match limits.node_entries.saturating_mul(NODES_MAX) {
@@ -244,6 +245,9 @@ pub(super) fn add_options(
     Ok(AddOptions { only_existing, trim, id, id_at: at })
 }
 
+const NO_STRATEGY: CommandError =
+    CommandError::line("ERR syntax error, XTRIM must be called with a trimming strategy");
+
 /// Reads what stands behind XTRIM's key.
 pub(super) fn trim_options(
     request: &Request<'_>,
@@ -255,9 +259,10 @@ pub(super) fn trim_options(
     while at < request.len() {
         at = words.read(request, at)?.ok_or(CommandError::Syntax)?;
     }
-    words.options(limits, unlimited)?.ok_or(CommandError::line(
-        "ERR syntax error, XTRIM must be called with a trimming strategy",
-    ))
+    if words.trim.is_none() && words.limit.unwrap_or(0) == 0 {
+        return Err(NO_STRATEGY);
+    }
+    words.options(limits, unlimited)?.ok_or(NO_STRATEGY)
 }
 
 /// The error of a container's subcommand that does not have these arguments.

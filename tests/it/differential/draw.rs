@@ -231,7 +231,6 @@ fn stream_id(rng: &mut impl Rng) -> Vec<u8> {
     const ODD: &[&str] = &[
         "",
         "-",
-        "+",
         "*",
         "$",
         ">",

@@ -465,7 +465,7 @@ pub(super) const STREAMS: Group = group!(
         "DEL key",
         "DEBUG DIGEST-VALUE key",
         "CONFIG SET STREAM-NODE-MAX-ENTRIES ( 1 | 3 | 100 )",
-        "CONFIG SET STREAM-NODE-MAX-BYTES ( 0 | 60 | 4096 )",
+        "CONFIG SET STREAM-NODE-MAX-BYTES ( 0 | 4096 )",
     ]
 );
 
@@ -475,9 +475,9 @@ pub(super) const STREAMS_SHOWN: Group = group!(
     1,
     [
         "XINFO STREAM key FULL [ COUNT few ] => delivery",
-        "XINFO GROUPS key",
+        "XINFO GROUPS key => delivery",
         "XINFO CONSUMERS key group => delivery",
-        "XREAD STREAMS key ( id | $ | + )",
+        "XREAD STREAMS key ( id | $ )",
         "XADD key new-id ( field value )+",
         "XADD key new-id ( field value )+",
         "XADD key new-id F1 few F2 value",
@@ -520,7 +520,7 @@ pub(super) const STREAMS_SHOWN: Group = group!(
         "XINFO STREAM key",
         "DEL key",
         "CONFIG SET STREAM-NODE-MAX-ENTRIES ( 1 | 3 | 100 )",
-        "CONFIG SET STREAM-NODE-MAX-BYTES ( 0 | 60 | 4096 )",
+        "CONFIG SET STREAM-NODE-MAX-BYTES ( 0 | 4096 )",
     ]
 );
 
@@ -552,10 +552,49 @@ pub(super) const STREAMS_DUMPED: Group = group!(
         "RENAME key key",
         "DEL key",
         "CONFIG SET STREAM-NODE-MAX-ENTRIES ( 1 | 3 | 100 )",
-        "CONFIG SET STREAM-NODE-MAX-BYTES ( 0 | 60 | 4096 )",
+        "CONFIG SET STREAM-NODE-MAX-BYTES ( 0 | 4096 )",
         "DUMP key",
         "DUMP key",
         "DUMP key",
+    ]
+);
+
+/// How far groups lag behind: Valkey counts otherwise.
+pub(super) const STREAMS_LAG: Group = group!(
+    "streams_lag",
+    1,
+    [
+        "XADD key new-id ( field value )+",
+        "XADD key new-id ( field value )+",
+        "XADD key new-id F1 few F2 value",
+        "XADD key new-id F1 few F2 value",
+        "XADD key new-id F1 few",
+        "XADD key [ NOMKSTREAM ] [ MAXLEN few | MAXLEN = few | MAXLEN ~ few | MINID id | MINID ~ id ] new-id ( field value )+",
+        "XADD key [ MAXLEN ~ few LIMIT count | MINID = id | LIMIT few ] new-id field value",
+        "XDEL key id+",
+        "XDEL key id+",
+        "XTRIM key ( MAXLEN | MINID ) few",
+        "XTRIM key MAXLEN ~ few [ LIMIT count ]",
+        "XTRIM key MINID [ ~ | = ] id [ LIMIT few ]",
+        "XTRIM key MAXLEN few MINID id => refused",
+        "XSETID key id [ ENTRIESADDED few ] [ MAXDELETEDID id ]",
+        "XGROUP CREATE key group ( id | $ ) [ MKSTREAM ] [ ENTRIESREAD few ]",
+        "XGROUP CREATE key group 0",
+        "XGROUP CREATE key group 0 few => refused",
+        "XGROUP SETID key group ( id | $ | range-end ) [ ENTRIESREAD few ]",
+        "XGROUP DESTROY key group",
+        "COPY key key REPLACE",
+        "RENAME key key",
+        "DEL key",
+        "CONFIG SET STREAM-NODE-MAX-ENTRIES ( 1 | 3 | 100 )",
+        "CONFIG SET STREAM-NODE-MAX-BYTES ( 0 | 4096 )",
+        "XREADGROUP GROUP group consumer COUNT few STREAMS key >",
+        "XREADGROUP GROUP group consumer COUNT 1 STREAMS key >",
+        "XREADGROUP GROUP group consumer STREAMS key key > >",
+        "XINFO GROUPS key => lag",
+        "XINFO GROUPS key => lag",
+        "XINFO GROUPS key => lag",
+        "XINFO STREAM key",
     ]
 );
 
@@ -573,4 +612,5 @@ pub(super) const ALL: &[&Group] = &[
     &STREAMS,
     &STREAMS_SHOWN,
     &STREAMS_DUMPED,
+    &STREAMS_LAG,
 ];

@@ -159,6 +159,11 @@ fn streams_are_dumped() {
 }
 
 #[test]
+fn groups_lag_behind_streams() {
+    compare(&groups::STREAMS_LAG, Kind::Keyway);
+}
+
+#[test]
 fn sets() {
     compare(&groups::SETS, Kind::Keyway);
 }
