@@ -2,11 +2,12 @@
 
 use super::stream_args::{range_end, range_start, shown, strict_id};
 use super::stream_feed::Feed;
-use super::stream_groups::no_such_group;
+use super::stream_groups::{CONSUMER_MADE, no_such_group};
 use super::streams::{write_entry, write_id};
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::resp::{Encoder, Request, parse_i64};
 use crate::store::{ConsumerId, Group, Pending, Stream, StreamEntry, StreamId};
 
@@ -161,13 +162,13 @@ fn write_claimed(out: &mut Encoder<'_>, entry: &StreamEntry<'_>, just_id: bool) 
 }
 
 /// The consumer that claims, seen at this time.
-fn claimant(group: &mut Group, name: &[u8], now_ms: i64, changes: &mut u64) -> ConsumerId {
-    let consumer = group.find_consumer(name).unwrap_or_else(|| {
-        *changes += 1;
-        group.add_consumer(name, now_ms).expect("it was not there")
-    });
+/// And whether it was made for that.
+fn claimant(group: &mut Group, name: &[u8], now_ms: i64) -> (ConsumerId, bool) {
+    let found = group.find_consumer(name);
+    let consumer =
+        found.unwrap_or_else(|| group.add_consumer(name, now_ms).expect("it was not there"));
     group.consumer_mut(consumer).seen_ms = now_ms;
-    consumer
+    (consumer, found.is_none())
 }
 
 fn xclaim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
@@ -188,8 +189,8 @@ fn xclaim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let claim = claim_options(request, 5 + ids, now_ms)?;
     let mut tell_last_id = claim.last_id > group.last_id;
     group.last_id = group.last_id.max(claim.last_id);
-    let mut changes = 0;
-    let consumer = claimant(group, request.arg(3), now_ms, &mut changes);
+    let (consumer, made) = claimant(group, request.arg(3), now_ms);
+    let mut changes = u64::from(made);
     let head = out.open(ids);
     let mut written = 0;
     for at in 5..5 + ids {
@@ -231,6 +232,9 @@ fn xclaim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     }
     out.close_array(head, written);
     ctx.server.stats.dirty += changes;
+    if made {
+        ctx.notify(Class::Stream, CONSUMER_MADE, key);
+    }
     feed.send(ctx, name);
     Ok(())
 }
@@ -282,8 +286,8 @@ fn xautoclaim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         (log, groups.get_mut(name))
     });
     let Some((log, Some(group))) = parts else { return Err(no_such_group(key, name)) };
-    let mut changes = 0;
-    let consumer = claimant(group, request.arg(3), now_ms, &mut changes);
+    let (consumer, made) = claimant(group, request.arg(3), now_ms);
+    let mut changes = u64::from(made);
 
     // The cursor comes first in the reply and is known last: what comes after it is written aside.
     let mut claimed = Vec::new();
@@ -324,6 +328,9 @@ fn xautoclaim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     out.array(deleted.len());
     deleted.into_iter().for_each(|id| write_id(out, id));
     ctx.server.stats.dirty += changes;
+    if made {
+        ctx.notify(Class::Stream, CONSUMER_MADE, key);
+    }
     feed.send(ctx, name);
     Ok(())
 }

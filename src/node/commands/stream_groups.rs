@@ -5,6 +5,7 @@ use super::stream_args::{id, shown, strict_id, text, wrong_arguments};
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::resp::Request;
 use crate::store::{Group, StreamId, StreamMut};
 
@@ -26,6 +27,9 @@ pub(super) fn no_such_group(key: &[u8], group: &[u8]) -> CommandError {
     let line = format!("NOGROUP No such key '{key}' or consumer group '{group}'");
     CommandError::Other(line.into())
 }
+
+/// The event of a consumer that comes into being, by whichever command.
+pub(super) const CONSUMER_MADE: &str = "xgroup-createconsumer";
 
 const NO_KEY: CommandError = CommandError::line(
     "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to \
@@ -89,6 +93,7 @@ fn create(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     } else {
         ctx.server.stats.dirty += 1;
     }
+    ctx.notify(Class::Stream, "xgroup-create", key);
     Ok(())
 }
 
@@ -122,6 +127,7 @@ fn set_id(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     group.entries_read = options.entries_read;
     out.ok();
     ctx.server.stats.dirty += 1;
+    ctx.notify(Class::Stream, "xgroup-setid", request.arg(2));
     Ok(())
 }
 
@@ -132,6 +138,7 @@ fn destroy(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     out.integer(i64::from(removed));
     if removed {
         ctx.server.stats.dirty += 1;
+        ctx.notify(Class::Stream, "xgroup-destroy", request.arg(2));
         // Whoever waits to read for it hears that it has gone.
         ctx.server.waiters.touch(ctx.session.db, request.arg(2));
     }
@@ -144,7 +151,10 @@ fn create_consumer(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let mut stream = db.stream_mut(request.arg(2))?;
     let added = group(&mut stream, request)?.add_consumer(request.arg(4), now_ms).is_some();
     out.integer(i64::from(added));
-    ctx.server.stats.dirty += u64::from(added);
+    if added {
+        ctx.server.stats.dirty += 1;
+        ctx.notify(Class::Stream, CONSUMER_MADE, request.arg(2));
+    }
     Ok(())
 }
 
@@ -153,7 +163,10 @@ fn remove_consumer(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let mut stream = db.stream_mut(request.arg(2))?;
     let pending = group(&mut stream, request)?.remove_consumer(request.arg(4));
     out.integer(pending.unwrap_or(0) as i64);
-    ctx.server.stats.dirty += u64::from(pending.is_some());
+    if pending.is_some() {
+        ctx.server.stats.dirty += 1;
+        ctx.notify(Class::Stream, "xgroup-delconsumer", request.arg(2));
+    }
     Ok(())
 }
 

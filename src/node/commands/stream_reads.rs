@@ -2,10 +2,12 @@
 
 use super::stream_args::{shown, strict_id, text};
 use super::stream_feed::Feed;
+use super::stream_groups::CONSUMER_MADE;
 use super::streams::{write_entries, write_entry, write_id};
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
 use crate::node::serve::{Wait, no_array};
 use crate::resp::{Encoder, OpenHead, OwnedRequest, Protocol, Request};
 use crate::store::{ConsumerId, Group, Log, Pending, Stream, StreamId, Type};
@@ -250,7 +252,7 @@ fn xreadgroup(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         From::parse(request.arg(at + options.keys), true)?;
     }
     let mut served = Served::default();
-    let mut changes = 0;
+    let (mut changes, mut made) = (0, Vec::new());
     for at in options.keys_at..options.keys_at + options.keys {
         let key = request.arg(at);
         let from = From::parse(request.arg(at + options.keys), true)?;
@@ -261,6 +263,7 @@ fn xreadgroup(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
             Some(consumer) => consumer,
             None => {
                 changes += 1;
+                made.push(key);
                 if options.no_ack {
                     feed.consumer(key, consumer_name);
                 }
@@ -285,6 +288,7 @@ fn xreadgroup(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     }
     let has_served = served.end(out);
     ctx.server.stats.dirty += changes;
+    made.into_iter().for_each(|key| ctx.notify(Class::Stream, CONSUMER_MADE, key));
     feed.send(ctx, group_name);
     if has_served { Ok(()) } else { wait(ctx, request, &options, true) }
 }

@@ -8,6 +8,8 @@ use super::write_item;
 use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::events::Class;
+use crate::node::session::Role;
 use crate::resp::{Encoder, Request};
 use crate::store::{Log, LogFigures, StreamEntry, StreamId, StreamIdBuffer, StreamRange, Trim};
 
@@ -22,6 +24,13 @@ pub(super) const HANDLERS: Handlers = &[
 ];
 
 type Done = Result<(), CommandError>;
+
+impl Ctx<'_> {
+    /// Whether what comes was trimmed at will by the primary, and says exactly what went.
+    fn has_trimmed(&self) -> bool {
+        self.session.role == Role::Primary
+    }
+}
 
 /// An id, as a bulk string.
 pub(super) fn write_id(out: &mut Encoder<'_>, id: StreamId) {
@@ -79,7 +88,7 @@ fn next_id(log: &Log, wanted: NewId, now_ms: u64) -> Result<StreamId, CommandErr
 
 fn xadd(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let key = request.arg(1);
-    let options = add_options(request, ctx.server.settings.stream_limits, false)?;
+    let options = add_options(request, ctx.server.settings.stream_limits, ctx.has_trimmed())?;
     let first = options.id_at + 1;
     let content = request.len() - first;
     if content == 0 || content % 2 == 1 {
@@ -107,12 +116,15 @@ fn xadd(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let mut stream = db.stream_or_new(key)?;
     let id = next_id(&stream.log, options.id, now_ms)?;
     stream.append(id, content / 2, |index| request.arg(first + index));
-    if let Some(trim) = options.trim {
-        stream.log.trim(trim.trim, !trim.approximately, trim.limit);
-    }
+    let removed =
+        options.trim.map_or(0, |trim| stream.log.trim(trim.trim, !trim.approximately, trim.limit));
     let figures = stream.log.figures();
     write_id(out, id);
     ctx.modified(key);
+    ctx.notify(Class::Stream, "xadd", key);
+    if removed > 0 {
+        ctx.notify(Class::Stream, "xtrim", key);
+    }
     let chosen = !matches!(options.id, NewId::Given(_));
     let trimmed = options.trim.filter(|trim| trim.approximately);
     if ctx.propagates() && (chosen || trimmed.is_some()) {
@@ -195,13 +207,14 @@ fn xdel(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     out.integer(removed);
     if removed > 0 {
         ctx.modified(key);
+        ctx.notify(Class::Stream, "xdel", key);
     }
     Ok(())
 }
 
 fn xtrim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let key = request.arg(1);
-    let options = trim_options(request, ctx.server.settings.stream_limits, false)?;
+    let options = trim_options(request, ctx.server.settings.stream_limits, ctx.has_trimmed())?;
     let (mut db, out) = ctx.data();
     let Some(mut stream) = db.stream_mut(key)? else {
         out.integer(0);
@@ -212,6 +225,7 @@ fn xtrim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     out.integer(removed as i64);
     if removed > 0 {
         ctx.modified(key);
+        ctx.notify(Class::Stream, "xtrim", key);
         if ctx.propagates() && options.approximately {
             propagate_as_done(ctx, request, Some(options), figures, None);
         }
@@ -266,5 +280,6 @@ fn xsetid(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     log.set_last_id(id, entries_added, max_deleted.filter(|id| *id != StreamId::MIN));
     out.ok();
     ctx.server.stats.dirty += 1;
+    ctx.notify(Class::Stream, "xsetid", key);
     Ok(())
 }
