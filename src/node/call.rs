@@ -30,6 +30,9 @@ pub(super) struct Ctx<'a> {
     pub(super) server: &'a mut Server,
     /// The host's stopwatch when the last call ended: where the next one begins.
     pub(super) clock: Duration,
+    /// The same when the turn began: what has passed since then is to be added to `now` where it
+    /// matters.
+    started: Duration,
     /// EXEC runs its queue: no command may block.
     pub(super) in_transaction: bool,
     /// A command that blocked its client runs again.
@@ -57,11 +60,17 @@ impl<'a> Ctx<'a> {
             keyspace,
             server,
             clock,
+            started: clock,
             in_transaction: false,
             runs_again: false,
             blocks_again: false,
             ready: None,
         }
+    }
+
+    /// The time, where `now` may be too old: behind a command that took long.
+    pub(super) fn present(&self) -> Now {
+        self.now.after(self.server.host.elapsed().saturating_sub(self.started))
     }
 
     /// Tells everyone whom it concerns that the value or the expiry of `key` in this client's

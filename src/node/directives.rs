@@ -364,11 +364,13 @@ impl Directives {
         const BAD: &str = "Bad directive or wrong number of arguments";
         let place = find(name).ok_or_else(|| BAD.to_owned())?;
         let directive = &TABLE[place];
-        if !directive.takes_words() && words.len() != 1 || words.is_empty() {
+        // `save` alone is what it is with an empty word: no rules.
+        let saves = matches!(directive.kind, Kind::SaveRules);
+        if !directive.takes_words() && words.len() != 1 || words.is_empty() && !saves {
             return Err(BAD.to_owned());
         }
         let mut text = words.join(" ");
-        if matches!(directive.kind, Kind::SaveRules) && !text.is_empty() {
+        if saves && !text.is_empty() {
             // Each line adds a rule; an empty one takes all of them away.
             if let Value::Text(old) = &self.values[place]
                 && !old.is_empty()

@@ -131,7 +131,7 @@ impl Ctx<'_> {
     /// Serves those who waited for what the last command changed.
     #[cold]
     pub(super) fn serve_ready(&mut self) {
-        serve_ready(self.now, self.keyspace, self.server);
+        serve_ready(self.present(), self.keyspace, self.server);
         self.clock = self.server.host.elapsed();
     }
 

@@ -9,7 +9,7 @@ use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::resp::Request;
-use crate::store::{Db, Entry, Item, SortedSet, Value, ValueRef, WrongType};
+use crate::store::{Db, Entry, Item, Set, SortedSet, Value, ValueRef, WrongType};
 use crate::value::parse_double;
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -59,30 +59,49 @@ fn number(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score }
 }
 
-/// What may stand on the right: a sorted set, or nothing.
-struct Source<'d>(Option<&'d SortedSet>);
+/// What may be a source: a sorted set, a set, whose members all have the score 1, or nothing.
+enum Source<'d> {
+    Nothing,
+    Sorted(&'d SortedSet),
+    Plain(&'d Set),
+}
 
 impl<'d> Source<'d> {
     fn of(entry: Option<&'d Entry>) -> Result<Self, WrongType> {
         match entry.map(Entry::value) {
-            None => Ok(Self(None)),
-            Some(ValueRef::Object(Value::SortedSet(set))) => Ok(Self(Some(set))),
+            None => Ok(Self::Nothing),
+            Some(ValueRef::Object(Value::SortedSet(set))) => Ok(Self::Sorted(set)),
+            Some(ValueRef::Object(Value::Set(set))) => Ok(Self::Plain(set)),
             Some(_) => Err(WrongType),
         }
     }
 
     fn len(&self) -> usize {
-        self.0.map_or(0, SortedSet::len)
+        match self {
+            Self::Nothing => 0,
+            Self::Sorted(set) => set.len(),
+            Self::Plain(set) => set.len(),
+        }
     }
 
     fn score(&self, member: &[u8]) -> Option<f64> {
-        self.0?.score(member)
+        match self {
+            Self::Nothing => None,
+            Self::Sorted(set) => set.score(member),
+            Self::Plain(set) => set.contains(member).then_some(1.0),
+        }
     }
 
     fn each(&self, mut visit: impl FnMut(&[u8], f64)) {
         let mut buffer = itoa::Buffer::new();
-        for (member, score) in self.0.into_iter().flat_map(SortedSet::iter) {
-            visit(member.bytes(&mut buffer), score);
+        match self {
+            Self::Nothing => {}
+            Self::Sorted(set) => {
+                set.iter().for_each(|(member, score)| visit(member.bytes(&mut buffer), score));
+            }
+            Self::Plain(set) => {
+                set.iter().for_each(|member| visit(member.bytes(&mut buffer), 1.0));
+            }
         }
     }
 }

@@ -7,9 +7,23 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
-/// A count of minus four billion is answered in full, and a string reaches to the bit that is
-/// set: nothing odd may slip in there.
-const ASKS_FOR_MUCH: &[&[u8]] = &[b"HRANDFIELD", b"ZRANDMEMBER", b"SETBIT", b"BITFIELD", b"CONFIG"];
+/// A count of minus four billion is answered in full, a string reaches to the bit that is set, and
+/// a wait may have no end: nothing odd may slip in there.
+const ASKS_FOR_MUCH: &[&[u8]] = &[
+    b"HRANDFIELD",
+    b"ZRANDMEMBER",
+    b"SETBIT",
+    b"BITFIELD",
+    b"CONFIG",
+    b"BLPOP",
+    b"BRPOP",
+    b"BLMOVE",
+    b"BRPOPLPUSH",
+    b"BLMPOP",
+    b"BZPOPMIN",
+    b"BZPOPMAX",
+    b"BZMPOP",
+];
 
 /// One line of a group's grammar, parsed.
 #[derive(Debug)]
