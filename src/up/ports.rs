@@ -115,7 +115,7 @@ mod tests {
 
     fn options(port: u16, http: u16, base_port: u16) -> Options {
         let http = SocketAddr::from(([127, 0, 0, 1], http));
-        Options { port, http, base_port, ..Options::default() }
+        Options { port, http, base_port, replicas: 0, ..Options::default() }
     }
 
     #[test]

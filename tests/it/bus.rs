@@ -3,7 +3,8 @@
 use crate::support::{Kind, Server, eventually, tool, wait_for};
 use keyway::cluster::Slot;
 use keyway::resp::Reply;
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const DIRECTIVES: &[&str] = &["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
@@ -111,10 +112,15 @@ fn a_node_joins_redis_and_valkey_together() {
     joins_a_cluster_of(&[Kind::Redis, Kind::Valkey], true);
 }
 
-/// What redis-cli says; its exit code must be 0.
+/// What redis-cli says; its exit code must be 0. Some questions it asks in spite of `--cluster-yes`.
 fn redis_cli(args: &[&str]) -> Option<String> {
     let program = tool("redis-cli")?;
-    let output = Command::new(program).args(args).output().expect("it can be started");
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it can be started");
+    // It may end without asking anything.
+    let _ = child.stdin.take().expect("it is piped").write_all(b"yes\n");
+    let output = child.wait_with_output().expect("it ends");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "redis-cli {args:?}\n{text}\n{error}");
@@ -144,6 +150,53 @@ fn redis_cli_creates_checks_and_reshards_a_cluster_of_ours() {
         let text = redis_cli(&["-c", "-p", &port, "GET", &key]).expect("it is there");
         assert_eq!(text.trim(), value);
     }
+}
+
+#[test]
+fn redis_cli_gives_every_primary_of_ours_a_replica() {
+    let nodes: Vec<Server> = (0..7).filter_map(|_| node(Kind::Keyway)).collect();
+    let addresses: Vec<String> = nodes.iter().map(Server::address).collect();
+    let mut create: Vec<&str> = vec!["--cluster", "create"];
+    create.extend(addresses[..6].iter().map(String::as_str));
+    create.extend(["--cluster-replicas", "1", "--cluster-yes"]);
+    let Some(text) = redis_cli(&create) else { return };
+    assert!(text.contains("[OK] All 16384 slots covered."), "{text}");
+    await_agreement(&nodes[..6].iter().collect::<Vec<_>>());
+    let replicas = |server: &Server| {
+        let text = server.client().text(&["CLUSTER", "NODES"]);
+        text.lines().filter(|line| line.contains("slave")).count()
+    };
+    assert_eq!(replicas(&nodes[0]), 3);
+
+    let (first, seventh) = (&addresses[0], &addresses[6]);
+    let of = id(&nodes[0]);
+    let add = ["--cluster", "add-node", seventh, first, "--cluster-slave", "--cluster-master-id"];
+    redis_cli(&[&add[..], &[&of]].concat());
+    await_agreement(&nodes.iter().collect::<Vec<_>>());
+    assert_eq!(replicas(&nodes[0]), 4);
+    wait_for("the new replica has its data", WITHIN, || {
+        nodes[6].info("master_link_status") == "up"
+    });
+    let added = id(&nodes[6]);
+    redis_cli(&["--cluster", "del-node", first, &added]);
+    await_agreement(&nodes[..6].iter().collect::<Vec<_>>());
+    assert_eq!(replicas(&nodes[0]), 3);
+    // What was taken out knows nobody any more, and may go elsewhere.
+    assert_eq!(nodes[6].client().text(&["CLUSTER", "NODES"]).lines().count(), 1);
+
+    // A slot that nobody serves is given to somebody.
+    let owner = nodes.iter().find(|server| {
+        server.client().text(&["CLUSTER", "NODES"]).contains("myself,master - 0 0 1 connected 0-")
+    });
+    let owner = owner.expect("someone owns the first slots");
+    for server in &nodes[..6] {
+        let reply = server.client().call(&["CLUSTER", "DELSLOTS", "7"]);
+        assert!(reply.as_error().is_none() || server.info("role") == "slave", "{reply:?}");
+    }
+    redis_cli(&["--cluster", "fix", &owner.address(), "--cluster-yes"]);
+    await_agreement(&nodes[..6].iter().collect::<Vec<_>>());
+    let text = redis_cli(&["--cluster", "check", first]).expect("it is there");
+    assert!(text.contains("[OK] All 16384 slots covered."), "{text}");
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use crate::support::{
     Client, Keyway, Process, Server, eventually, free_port, free_ports, wait_for,
 };
+use keyway::resp::Reply;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_keyway");
@@ -83,6 +85,92 @@ fn a_killed_node_is_started_again_and_nothing_outlives_a_killed_up() {
     let nodes = children(up.pid());
     up.kill();
     wait_for("the nodes to end with their parent", SOON, || nodes.iter().all(|&pid| !runs(pid)));
+}
+
+/// One client's counters: what it was told, and what it was left in doubt about.
+#[derive(Default)]
+struct Counted {
+    done: i64,
+    in_doubt: i64,
+}
+
+/// A primary dies while clients write through the proxy: they wait, and go on. Nothing runs twice,
+/// and the node comes back as a replica, with its data.
+#[test]
+fn a_primary_that_is_killed_under_writes_is_a_pause() {
+    let up = Keyway::up(&["--replicas", "1"]);
+    let nodes = children(up.pid());
+    assert_eq!(nodes.len(), 6, "three primaries and three replicas");
+    let primary = up.port() + 1;
+    let role = |port: u16| {
+        let reply = Client::connect(port).call(&["ROLE"]);
+        reply.as_array().and_then(|role| role[0].as_str().map(str::to_owned)).unwrap_or_default()
+    };
+    assert_eq!(role(primary), "master");
+    let text = |port: u16, command: &[&str]| Client::connect(port).text(command);
+    wait_for("its replica to be online", SOON, || {
+        text(primary, &["INFO", "replication"]).contains("state=online")
+    });
+
+    let stop = AtomicBool::new(false);
+    let counted: Vec<Counted> = std::thread::scope(|scope| {
+        let write = |client: usize| {
+            let mut connection = up.client();
+            connection.set_timeout(SOON);
+            let mut counted = Counted::default();
+            for n in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let key = format!("counter:{client}:{}", n % 50);
+                match connection.call(&["INCR", &key]) {
+                    Reply::Integer(_) => counted.done += 1,
+                    reply => {
+                        let error = reply.as_error().map(String::from_utf8_lossy);
+                        let error = error.unwrap_or_default().into_owned();
+                        assert!(error.starts_with("INDOUBT "), "{error}");
+                        counted.in_doubt += 1;
+                    }
+                }
+            }
+            counted
+        };
+        let clients: Vec<_> = (0..4).map(|client| scope.spawn(move || write(client))).collect();
+        wait_for("writes", SOON, || up.client().integer(&["DBSIZE"]) >= 200);
+        let pid = nodes.iter().copied().find(|&pid| {
+            let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&arguments).split('\0').any(|word| word == primary.to_string())
+        });
+        let pid = pid.and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+        let killed = std::time::Instant::now();
+        rustix::process::kill_process(pid.expect("its process"), rustix::process::Signal::KILL)
+            .expect("it runs");
+        wait_for("another primary in its place", SOON, || {
+            (2..=6).filter(|offset| role(up.port() + offset) == "master").count() == 3
+        });
+        println!("promoted after {:?}", killed.elapsed());
+        wait_for("it to come back as a replica", SOON, || {
+            Client::try_connect(primary).is_ok()
+                && text(primary, &["INFO", "replication"]).contains("master_link_status:up")
+        });
+        stop.store(true, Ordering::Relaxed);
+        clients.into_iter().map(|client| client.join().expect("it goes on")).collect()
+    });
+
+    let mut client = up.client();
+    for (number, counted) in counted.iter().enumerate() {
+        let values: i64 = (0..50)
+            .map(|n| client.text(&["GET", &format!("counter:{number}:{n}")]))
+            .map(|value| value.parse::<i64>().expect("a counter"))
+            .sum();
+        let Counted { done, in_doubt } = *counted;
+        assert!(in_doubt <= 1, "one write of a client was in flight, {in_doubt} were in doubt");
+        assert!(values <= done + in_doubt, "{values} of {done} + {in_doubt}: something ran twice");
+        // Copying is asynchronous: the last moment before the death may be missing.
+        assert!(values >= done - 20, "{} acknowledged writes are lost", done - values);
+        println!("client {number}: {done} done, {in_doubt} in doubt, counted {values}");
+    }
+    assert_eq!(role(primary), "slave");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a world has to begin at some moment")]
 
 mod checkers;
+mod cost;
 mod data;
 mod failover;
 mod gossip;

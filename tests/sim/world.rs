@@ -71,6 +71,7 @@ pub(crate) struct World {
     pub(crate) checkers: Checkers,
     /// What the last write was.
     written: u64,
+    node_timeout: Duration,
     trace: DefaultHasher,
 }
 
@@ -80,6 +81,11 @@ fn ip(host: usize) -> IpAddr {
 
 impl World {
     pub(crate) fn new(seed: u64, hosts: usize) -> Self {
+        Self::with_timeout(seed, hosts, NODE_TIMEOUT)
+    }
+
+    /// With a node timeout of its own.
+    pub(crate) fn with_timeout(seed: u64, hosts: usize, node_timeout: Duration) -> Self {
         let now = Now { instant: Instant::now(), unix_ms: 1_700_000_000_000, micros: 0 };
         let mut world = Self {
             hosts: Vec::new(),
@@ -94,11 +100,12 @@ impl World {
             slow: BTreeMap::new(),
             checkers: Checkers::default(),
             written: 0,
+            node_timeout,
             trace: DefaultHasher::new(),
         };
         for host in 0..hosts {
             let seed = world.rng.random();
-            let member = Member::new(Self::options(), None, seed, world.now);
+            let member = Member::new(Self::options(node_timeout), None, seed, world.now);
             world.hosts.push(Host {
                 member,
                 data: Data::default(),
@@ -121,9 +128,9 @@ impl World {
         }
     }
 
-    fn options() -> Options {
+    fn options(node_timeout: Duration) -> Options {
         let all: IpRange = "10.0.0.0/8".parse().expect("a range");
-        Options { node_timeout: NODE_TIMEOUT, allow_from: vec![all], ..Options::new(7000) }
+        Options { node_timeout, allow_from: vec![all], ..Options::new(7000) }
     }
 
     pub(crate) fn random(&mut self, below: usize) -> usize {
@@ -174,7 +181,7 @@ impl World {
                 self.meet(host, 0);
             }
         }
-        self.run_until("a cluster", Duration::from_secs(20), |world| world.agrees_and_is_ok());
+        self.run_until("a cluster", Duration::from_secs(120), |world| world.agrees_and_is_ok());
     }
 
     /// A cluster whose first `primaries` hosts have `each` replicas: the hosts after them, in turn.
@@ -236,7 +243,7 @@ impl World {
         let text = self.hosts[host].disk.clone().expect("it ran before");
         let saved = Durable::parse(&text).expect("what was saved can be read");
         let seed = self.rng.random();
-        let member = Member::new(Self::options(), Some(&saved), seed, self.now);
+        let member = Member::new(Self::options(self.node_timeout), Some(&saved), seed, self.now);
         self.hosts[host].member = member;
         self.hosts[host].alive = true;
         let is_empty = self.hosts[host].data.is_empty();
