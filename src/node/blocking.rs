@@ -52,7 +52,6 @@ pub(super) enum Subject {
         gone_too: bool,
     },
     /// What replicas have acknowledged.
-    #[allow(dead_code, reason = "WAIT waits for it")]
     Acknowledgements,
 }
 
@@ -62,7 +61,6 @@ pub(super) enum Ready {
     /// A key of a database has changed.
     Key(usize, Box<[u8]>),
     /// Replicas have acknowledged more.
-    #[allow(dead_code, reason = "WAIT waits for it")]
     Acknowledgements,
 }
 
@@ -179,7 +177,6 @@ impl Waiters {
     }
 
     /// Replicas have acknowledged more than before.
-    #[allow(dead_code, reason = "replication tells it")]
     pub(super) fn acknowledged(&mut self) {
         let queue = &mut self.acknowledgements;
         if !queue.clients.is_empty() && !std::mem::replace(&mut queue.ready, true) {

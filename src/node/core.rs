@@ -202,7 +202,7 @@ impl Core {
         let (used, progress) = ctx.run_all(decoder, input);
         let partial = used < input.len() && matches!(progress, Progress::NeedsInput { .. });
         session.note_request(now, partial, used > 0);
-        if session.role == Role::Replica {
+        if session.role == Role::Replica && used > 0 {
             // Whatever a replica says, it shows that it lives.
             self.server.note_replica_lives(now, id);
         }
@@ -286,6 +286,8 @@ impl Core {
         }
         let server = &mut self.server;
         server.tend_followers(now);
+        self.tend_failover(now);
+        let server = &mut self.server;
         let elapsed = now.instant.saturating_duration_since(self.sampled);
         if elapsed >= SAMPLE_EVERY {
             self.sampled = now.instant;

@@ -34,7 +34,6 @@ pub(super) enum Class {
     /// `z`
     SortedSet = 1 << 5,
     /// `t`
-    #[allow(dead_code, reason = "streams tell it")]
     Stream = 1 << 6,
     /// `x`
     Expired = 1 << 7,

@@ -234,7 +234,12 @@ impl Server {
     /// A client's call is over: what it led to goes to those who listen. False if it led to
     /// nothing.
     pub(super) fn close_batch(&mut self) -> bool {
+        let logged = self.propagation.log.bytes.len();
         let closed = self.propagation.close_batch();
+        if !self.propagation.stream.on && self.propagation.log.on {
+            // Nobody counts the stream; WAITAOF does.
+            self.replication.note_logged(self.propagation.log.bytes.len() - logged);
+        }
         self.flush_stream();
         closed
     }

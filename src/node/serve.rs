@@ -109,7 +109,6 @@ impl Ctx<'_> {
     }
 
     /// The same, given in milliseconds.
-    #[allow(dead_code, reason = "streams and WAIT count so")]
     pub(super) fn deadline_millis(&self, arg: &[u8]) -> Result<Option<Instant>, CommandError> {
         const NO_INTEGER: CommandError =
             CommandError::line("ERR timeout is not an integer or out of range");

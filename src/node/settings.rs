@@ -6,7 +6,7 @@ use super::events::Events;
 use super::replication::ReplicationSettings;
 use super::session::Session;
 use crate::secret::Secret;
-use crate::store::{ListLimit, SetLimits, TypeLimits, UsagePolicy};
+use crate::store::{ListLimit, SetLimits, StreamLimits, TypeLimits, UsagePolicy};
 use std::time::Duration;
 
 /// The settings in force.
@@ -68,6 +68,8 @@ pub(super) struct Settings {
     pub(super) sorted_set_compact_entries: usize,
     /// Bytes of a member of a sorted set in compact form.
     pub(super) sorted_set_compact_value: usize,
+    /// Up to which size a node of a stream is filled.
+    pub(super) stream_limits: StreamLimits,
     /// Who may use DEBUG.
     pub(super) debug_allowed: Allowed,
     /// Who may change protected parameters.
@@ -162,6 +164,7 @@ impl Settings {
         limits.set = self.set_limits;
         limits.sorted_set.entries = self.sorted_set_compact_entries;
         limits.sorted_set.value = self.sorted_set_compact_value;
+        limits.stream = self.stream_limits;
         limits
     }
 
@@ -244,6 +247,8 @@ impl Settings {
         "set-max-listpack-value",
         "slowlog-log-slower-than",
         "slowlog-max-len",
+        "stream-node-max-bytes",
+        "stream-node-max-entries",
         "tcp-backlog",
         "tcp-keepalive",
         "timeout",
@@ -306,6 +311,10 @@ impl Settings {
             },
             sorted_set_compact_entries: directives.size("zset-max-listpack-entries"),
             sorted_set_compact_value: directives.size("zset-max-listpack-value"),
+            stream_limits: StreamLimits {
+                node_bytes: directives.size("stream-node-max-bytes"),
+                node_entries: directives.size("stream-node-max-entries"),
+            },
             debug_allowed: Allowed::parse(directives.text("enable-debug-command")),
             protected_config_allowed: Allowed::parse(directives.text("enable-protected-configs")),
             rdb_compression: directives.is("rdbcompression"),

@@ -27,6 +27,8 @@ pub struct LinkConfig {
     pub listening_port: u16,
     /// `replica-announce-ip`, if it is set.
     pub announced_ip: Option<String>,
+    /// The other is a replica of this node, and is asked to take over.
+    pub take_over: bool,
     /// The version it answers to.
     pub version: &'static str,
     /// The history it has a state of, and how much of it: what it asks to go on from.
@@ -267,7 +269,11 @@ impl Link {
             }
         };
         let mut bytes = Vec::new();
-        encode_request(&mut bytes, &["PSYNC", &id, &next]);
+        if self.config.take_over {
+            encode_request(&mut bytes, &["PSYNC", &id, &next, "FAILOVER"]);
+        } else {
+            encode_request(&mut bytes, &["PSYNC", &id, &next]);
+        }
         LinkEvent::Send(bytes)
     }
 
@@ -330,6 +336,7 @@ impl Link {
                 );
                 LinkEvent::Failed(LinkError::Busy(line.to_owned()))
             }
+            _ if self.config.take_over => refused(format_args!("it does not take over: {line}")),
             _ => {
                 tracing::info!(
                     "Master does not support PSYNC or is in error state (reply: {line})"

@@ -45,6 +45,14 @@ pub fn encode_args<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: impl ExactSizeIterat
     }
 }
 
+/// Room for the head of an array or a map: see [`Encoder::open`].
+#[derive(Debug)]
+#[must_use = "the room holds a guess until it is closed"]
+pub struct OpenHead {
+    start: usize,
+    end: usize,
+}
+
 /// Writes replies in one connection's protocol. What RESP2 has no type for becomes what Redis
 /// makes of it there: a map becomes an array of twice the length, a double a bulk string, …
 #[derive(Debug)]
@@ -150,6 +158,40 @@ impl<'a> Encoder<'a> {
         match self.protocol {
             Protocol::Resp2 => bulk_header(self.out, b'*', len * 2),
             Protocol::Resp3 => bulk_header(self.out, b'%', len),
+        }
+    }
+
+    /// Leaves room for the head of an array or a map whose length is known only when its elements
+    /// are written: about `expected`.
+    pub fn open(&mut self, expected: usize) -> OpenHead {
+        let start = self.out.len();
+        self.array(expected);
+        OpenHead { start, end: self.out.len() }
+    }
+
+    /// Writes the head of an array into the room left for it. Where the length has as many digits
+    /// as what was expected, nothing moves.
+    pub fn close_array(&mut self, open: OpenHead, len: usize) {
+        self.close(open, b'*', len);
+    }
+
+    /// The same with the head of a map of `len` pairs.
+    pub fn close_map(&mut self, open: OpenHead, len: usize) {
+        match self.protocol {
+            Protocol::Resp2 => self.close(open, b'*', len * 2),
+            Protocol::Resp3 => self.close(open, b'%', len),
+        }
+    }
+
+    fn close(&mut self, open: OpenHead, mark: u8, len: usize) {
+        self.out[open.start] = mark;
+        let mut number = itoa::Buffer::new();
+        let digits = number.format(len).bytes();
+        let room = open.start + 1..open.end - 2;
+        if digits.len() == room.len() {
+            self.out[room].iter_mut().zip(digits).for_each(|(place, digit)| *place = digit);
+        } else {
+            self.out.splice(room, digits);
         }
     }
 

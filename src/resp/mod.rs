@@ -12,7 +12,7 @@ mod request;
 
 pub use decode_reply::{ReplyScanner, parse_reply};
 pub use decode_request::RequestDecoder;
-pub use encode::{Encoder, Protocol, encode_args, encode_request};
+pub use encode::{Encoder, OpenHead, Protocol, encode_args, encode_request};
 pub use error::ProtocolError;
 pub use inline::split_inline;
 pub use limits::Limits;

@@ -6,7 +6,9 @@ use super::database::EntryPlace;
 use super::db::{Db, WrongType};
 use super::entry::{Entry, ValueRef};
 
-use super::types::{Hash, HashMut, List, ListMut, Set, SetMut, SortedSet, SortedSetMut};
+use super::types::{
+    Hash, HashMut, List, ListMut, Set, SetMut, SortedSet, SortedSetMut, Stream, StreamMut,
+};
 use super::value::Value;
 
 impl Db<'_> {
@@ -187,6 +189,45 @@ impl Db<'_> {
         let (limits, hasher) = (self.shared.limits.set, self.database.hasher());
         match self.entry_mut(place).object_mut() {
             Some(Value::Set(set)) => Ok(SetMut::new(set, limits, hasher)),
+            _ => Err(WrongType),
+        }
+    }
+
+    /// The stream of a key that a command reads.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn stream(&mut self, key: &[u8]) -> Result<Option<&'_ Stream>, WrongType> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::Object(Value::Stream(stream))) => Ok(Some(stream)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The stream of a key that a command changes: it stays when it is emptied.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn stream_mut(&mut self, key: &[u8]) -> Result<Option<StreamMut<'_>>, WrongType> {
+        let Some(place) = self.find(key) else { return Ok(None) };
+        self.stream_at(place).map(Some)
+    }
+
+    /// The stream of a key that a command adds to; an empty one if the key is not there.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn stream_or_new(&mut self, key: &[u8]) -> Result<StreamMut<'_>, WrongType> {
+        let place = self.find_or_add(key, || Value::Stream(Box::new(Stream::new())));
+        self.stream_at(place)
+    }
+
+    fn stream_at(&mut self, place: EntryPlace) -> Result<StreamMut<'_>, WrongType> {
+        self.touch(place);
+        let limits = self.shared.limits.stream;
+        match self.entry_mut(place).object_mut() {
+            Some(Value::Stream(stream)) => Ok(StreamMut::new(stream, limits)),
             _ => Err(WrongType),
         }
     }

@@ -4,7 +4,7 @@ use super::db::Db;
 use super::entry::{Entry, ValueRef};
 use super::keyspace::Keyspace;
 use super::table::Keyed;
-use super::types::{Hash, List, Set, SortedSet};
+use super::types::{Hash, List, Set, SortedSet, Stream, StreamIdBuffer};
 use super::value::Value;
 use crate::value::{Digest, DoubleText};
 
@@ -14,6 +14,7 @@ const TYPE_LIST: u32 = 1;
 const TYPE_SET: u32 = 2;
 const TYPE_SORTED_SET: u32 = 3;
 const TYPE_HASH: u32 = 4;
+const TYPE_STREAM: u32 = 6;
 
 impl Keyspace {
     /// The digest of everything it holds.
@@ -58,6 +59,7 @@ fn add_value(digest: &mut Digest, entry: &Entry) {
         ValueRef::Object(Value::Hash(hash)) => add_hash(digest, hash),
         ValueRef::Object(Value::Set(set)) => add_set(digest, set),
         ValueRef::Object(Value::SortedSet(set)) => add_sorted_set(digest, set),
+        ValueRef::Object(Value::Stream(stream)) => add_stream(digest, stream),
     }
     if entry.expires_at().is_some() {
         digest.xor(b"!!expire!!");
@@ -100,6 +102,19 @@ fn add_sorted_set(digest: &mut Digest, set: &SortedSet) {
         element.mix(member.bytes(&mut buffer));
         element.mix(DoubleText::shortest(score).as_bytes());
         digest.xor(element.bytes());
+    }
+}
+
+/// Groups do not count.
+fn add_stream(digest: &mut Digest, stream: &Stream) {
+    digest.mix(&TYPE_STREAM.to_be_bytes());
+    let (mut name_buffer, mut value_buffer) = (itoa::Buffer::new(), itoa::Buffer::new());
+    for entry in stream.log.iter() {
+        digest.mix(entry.id.joined(b'.', &mut StreamIdBuffer::default()));
+        for (name, value) in entry.fields() {
+            digest.mix(name.bytes(&mut name_buffer));
+            digest.mix(value.bytes(&mut value_buffer));
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::random::Random;
 use super::rdb::ValueLimits;
 use super::snapshot::{Marking, Walk};
 use super::table::{Keyed, Table};
-use super::types::{HashLimits, ListLimit, SetLimits, SortedSetLimits};
+use super::types::{HashLimits, ListLimit, SetLimits, SortedSetLimits, StreamLimits};
 use super::usage::UsagePolicy;
 use super::value::Value;
 use crate::cluster::Slot;
@@ -63,6 +63,8 @@ pub struct TypeLimits {
     pub set: SetLimits,
     /// `zset-max-listpack-entries` and `-value`.
     pub sorted_set: SortedSetLimits,
+    /// `stream-node-max-bytes` and `-entries`.
+    pub stream: StreamLimits,
 }
 
 /// Everything that the databases of a node share.

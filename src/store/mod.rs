@@ -34,8 +34,10 @@ pub use random::Random;
 pub use snapshot::{SnapshotOptions, SnapshotProgress};
 pub use table::{Keyed, Table};
 pub use types::{
-    Elements, End, Hash, HashLimits, HashMut, Intset, Item, List, ListLimit, ListMut, Listpack,
-    Set, SetLimits, SetMut, SortedSet, SortedSetLimits, SortedSetMut,
+    Consumer, ConsumerId, Elements, End, Group, Hash, HashLimits, HashMut, Intset, Item, List,
+    ListLimit, ListMut, Listpack, Log, LogFigures, Pending, Set, SetLimits, SetMut, SortedSet,
+    SortedSetLimits, SortedSetMut, Stream, StreamEntry, StreamId, StreamIdBuffer, StreamLimits,
+    StreamMut, StreamRange, Trim,
 };
 pub use usage::UsagePolicy;
 pub use value::{Type, Value};

@@ -22,6 +22,7 @@ use super::garbage::{Garbage, Waste};
 use super::keyspace::Keyspace;
 use super::rdb::{KeyUse, RdbWriter, ValueProgress};
 use super::table::{Keyed, Table};
+use super::types::Group;
 use super::usage::UsagePolicy;
 use super::value::Value;
 use std::collections::VecDeque;
@@ -120,6 +121,11 @@ fn is_large(entry: &Entry) -> bool {
         Value::Hash(hash) => hash.len(),
         Value::Set(set) => set.len(),
         Value::SortedSet(set) => set.len(),
+        // A node has 4 KiB; what is pending is as long as a short string.
+        Value::Stream(stream) => {
+            let pending: usize = stream.groups.values().map(Group::pending_count).sum();
+            stream.log.node_count() * 4 + pending
+        }
     };
     cost > LARGE
 }

@@ -3,7 +3,7 @@
 //! A further type is a further variant here and a file under `types/`: the compiler then shows
 //! every place that must know of it.
 
-use super::types::{Hash, List, Set, SortedSet};
+use super::types::{Hash, List, Set, SortedSet, Stream};
 
 /// A value with an allocation of its own.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub enum Value {
     SortedSet(SortedSet),
     /// A set.
     Set(Set),
+    /// A stream.
+    Stream(Box<Stream>),
 }
 
 /// The type of a value, as TYPE names it.
@@ -33,6 +35,8 @@ pub enum Type {
     SortedSet,
     /// `set`
     Set,
+    /// `stream`
+    Stream,
 }
 
 impl Type {
@@ -44,6 +48,7 @@ impl Type {
             Self::Hash => "hash",
             Self::SortedSet => "zset",
             Self::Set => "set",
+            Self::Stream => "stream",
         }
     }
 }
@@ -57,6 +62,7 @@ impl Value {
             Self::Hash(_) => Type::Hash,
             Self::SortedSet(_) => Type::SortedSet,
             Self::Set(_) => Type::Set,
+            Self::Stream(_) => Type::Stream,
         }
     }
 
@@ -68,6 +74,7 @@ impl Value {
             Self::Hash(hash) => hash.encoding(),
             Self::SortedSet(set) => set.encoding(),
             Self::Set(set) => set.encoding(),
+            Self::Stream(stream) => stream.encoding(),
         }
     }
 
@@ -80,6 +87,7 @@ impl Value {
             Self::Hash(hash) => hash.free_effort(),
             Self::SortedSet(set) => set.free_effort(),
             Self::Set(set) => set.free_effort(),
+            Self::Stream(stream) => stream.free_effort(),
         }
     }
 
@@ -91,6 +99,7 @@ impl Value {
             Self::Hash(hash) => hash.heap_bytes(),
             Self::SortedSet(set) => set.heap_bytes(),
             Self::Set(set) => set.heap_bytes(),
+            Self::Stream(stream) => stream.heap_bytes(),
         }
     }
 }

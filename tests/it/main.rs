@@ -13,6 +13,7 @@ mod hostile;
 mod node;
 mod proxy;
 mod redis_py;
+mod replication;
 mod support;
 mod transcript;
 mod up;

@@ -208,6 +208,7 @@ fn ltrim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     };
     out.ok();
     let (start, count) = span(start, stop, list.len());
+    let cuts = count < list.len();
     if count == 0 {
         db.remove(key);
     } else {
@@ -216,6 +217,10 @@ fn ltrim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         list.settle();
     }
     ctx.modified(key);
+    if !cuts {
+        // As in Redis, whoever watches the key is told all the same.
+        ctx.propagate_nothing();
+    }
     ctx.notify(Class::List, "ltrim", key);
     ctx.notify_if_gone(key);
     Ok(())

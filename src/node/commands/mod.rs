@@ -27,8 +27,16 @@ mod sorted_set_algebra;
 mod sorted_set_pops;
 mod sorted_set_ranges;
 mod sorted_sets;
+mod stream_args;
+mod stream_claims;
+mod stream_feed;
+mod stream_groups;
+mod stream_info;
+mod stream_reads;
+mod streams;
 mod strings;
 mod transactions;
+mod wait;
 
 pub(super) use connection::REDIS_VERSION;
 
@@ -66,8 +74,14 @@ const GROUPS: &[Handlers] = &[
     sorted_set_pops::HANDLERS,
     sorted_set_ranges::HANDLERS,
     sorted_sets::HANDLERS,
+    stream_claims::HANDLERS,
+    stream_groups::HANDLERS,
+    stream_info::HANDLERS,
+    stream_reads::HANDLERS,
+    streams::HANDLERS,
     strings::HANDLERS,
     transactions::HANDLERS,
+    wait::HANDLERS,
 ];
 
 /// The handlers, by [`Spec::id`]; none for what the node does not run.

@@ -8,6 +8,7 @@ use crate::replication::{Introduction, Stage};
 use crate::resp::{Request, parse_i64};
 
 pub(super) const HANDLERS: Handlers = &[
+    ("failover", failover),
     ("psync", psync),
     ("replconf", replconf),
     ("replicaof", replicaof),
@@ -107,6 +108,9 @@ fn psync(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     if ctx.session.role != Role::Client {
         return Ok(());
     }
+    if request.get(3).is_some_and(|word| is(word, "failover")) {
+        ctx.take_over(request.arg(1))?;
+    }
     check_follower(ctx)?;
     let next = integer(request.arg(2))?;
     ctx.accept_replica(Some((request.arg(1), u64::try_from(next).unwrap_or(0))));
@@ -126,6 +130,9 @@ fn sync(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Done {
 fn replicaof(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     if ctx.server.settings.cluster_enabled {
         return Err(CommandError::line("ERR REPLICAOF not allowed in cluster mode."));
+    }
+    if ctx.server.replication.is_failing_over() {
+        return Err(CommandError::line("ERR REPLICAOF not allowed while failing over."));
     }
     if is(request.arg(1), "no") && is(request.arg(2), "one") {
         if ctx.server.replication.is_replica() {
@@ -186,5 +193,44 @@ fn role(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Done {
         ctx.out.bulk_integer(i64::from(replica.introduction.port));
         ctx.out.bulk_integer(replica.acked as i64);
     }
+    Ok(())
+}
+
+/// `FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]`
+fn failover(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
+    if ctx.server.settings.cluster_enabled {
+        return Err(CommandError::line("ERR FAILOVER not allowed in cluster mode."));
+    }
+    let (mut target, mut force, mut abort, mut timeout) = (None, false, false, None);
+    let mut at = 1;
+    while let Some(word) = request.get(at) {
+        let left = request.len() - at - 1;
+        if is(word, "abort") && request.len() == 2 {
+            abort = true;
+        } else if is(word, "to") && left >= 2 && target.is_none() {
+            let port = integer(request.arg(at + 2))?;
+            let port = u16::try_from(port).map_err(|_| CommandError::NotInteger)?;
+            target = Some((String::from_utf8_lossy(request.arg(at + 1)).into_owned(), port));
+            at += 2;
+        } else if is(word, "timeout") && left >= 1 && timeout.is_none() {
+            let millis = integer(request.arg(at + 1))?;
+            let millis = u64::try_from(millis).ok().filter(|millis| *millis > 0);
+            timeout = Some(
+                millis.ok_or(CommandError::line("ERR FAILOVER timeout must be greater than 0"))?,
+            );
+            at += 1;
+        } else if is(word, "force") && !force {
+            force = true;
+        } else {
+            return Err(CommandError::Syntax);
+        }
+        at += 1;
+    }
+    if abort {
+        ctx.abort_failover("Failover manually aborted")?;
+    } else {
+        ctx.start_failover(target, force, timeout)?;
+    }
+    ctx.out.ok();
     Ok(())
 }

@@ -72,7 +72,7 @@ impl Server {
                 ),
             );
         }
-        put("master_failover_state", &"no-failover");
+        put("master_failover_state", &replication.failover_state());
         put("master_replid", &history.id());
         match history.former() {
             Some((id, _)) => put("master_replid2", &id),

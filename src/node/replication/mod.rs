@@ -9,6 +9,7 @@ mod cluster;
 mod copy;
 mod describe;
 mod downstream;
+mod failover;
 mod load;
 mod restrict;
 mod settings;
@@ -29,6 +30,7 @@ use crate::replication::{Backlog, History, Offset, ReplicationId};
 use crate::store::{Expired, Keyspace};
 use copy::Copy;
 use downstream::Follower;
+use failover::Failover;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
@@ -53,6 +55,12 @@ pub(super) struct Replication {
     pinged: Instant,
     /// When links and followers were last looked through.
     tended: Instant,
+    /// The role is being handed to a replica.
+    failover: Option<Failover>,
+    /// Where the stream was when replicas were last asked how far they are.
+    acks_asked_at: Option<Offset>,
+    /// What of the stream is in the append-only file, and on disk.
+    on_disk: Offset,
     /// Since when a backlog has been kept for nobody.
     alone_since: Option<Instant>,
     /// The snapshot that followers are being sent.
@@ -89,6 +97,9 @@ impl Replication {
             link: 0,
             pinged: now.instant,
             tended: now.instant,
+            failover: None,
+            acks_asked_at: None,
+            on_disk: 0,
             alone_since: None,
             copy: None,
             snapshot_due: None,
@@ -130,6 +141,13 @@ impl Replication {
         before != self.history.offset() >> LOOK_EVERY_BITS
     }
 
+    /// So many bytes went into the append-only file of a primary that nobody follows.
+    pub(super) fn note_logged(&mut self, bytes: usize) {
+        if self.upstream.is_none() {
+            self.history.advance(bytes);
+        }
+    }
+
     fn trim(&mut self) {
         let needed = self.followers.values().filter_map(Follower::needs).min();
         if let Some(backlog) = &mut self.backlog {
@@ -164,6 +182,33 @@ impl Server {
             self.cut_off_slow_followers(None);
             self.replication.trim();
         }
+    }
+
+    /// Replicas are asked how far they are, unless they have been since the last write.
+    pub(super) fn ask_replicas_for_acks(&mut self) {
+        let offset = self.replication.history.offset();
+        if self.replication.followers.is_empty()
+            || self.replication.acks_asked_at == Some(offset)
+            || !self.propagation.stream().is_on()
+        {
+            return;
+        }
+        self.propagation.stream().push(&["REPLCONF", "GETACK", "*"]);
+        self.flush_stream();
+        self.replication.acks_asked_at = Some(self.replication.history.offset());
+    }
+
+    /// Whether the append-only file has the stream up to `offset`, on disk.
+    pub(super) fn is_on_disk(&mut self, offset: Offset) -> bool {
+        self.propagation.log().is_on() && self.replication.on_disk >= offset
+    }
+
+    /// The append-only file is on disk, as it was when the stream was at `offset`: WAITAOF waits
+    /// for it, here and on the primary.
+    #[allow(dead_code, reason = "the append-only file tells it")]
+    pub(super) fn note_on_disk(&mut self, offset: Offset) {
+        self.replication.on_disk = self.replication.on_disk.max(offset);
+        self.waiters.acknowledged();
     }
 
     /// The backlog is kept from here on, if it is not yet; and on a primary, commands are told.
@@ -285,6 +330,7 @@ impl Ctx<'_> {
     /// `REPLCONF ACK`.
     pub(super) fn take_ack(&mut self, offset: Offset, on_disk: Option<Offset>) {
         let (id, now) = (self.session.id, self.now);
+        self.server.waiters.acknowledged();
         let Some(replica) = self.server.replication.replica_mut(id) else { return };
         if replica.acknowledge(now, offset, on_disk) {
             tracing::info!("Replica {} is online", replica.ip());

@@ -195,6 +195,7 @@ impl Core {
             listening_port: settings.announced_port,
             announced_ip: settings.announced_ip.clone(),
             version: REDIS_VERSION,
+            take_over: self.server.replication.asks_to_take_over(),
             resume: None,
         };
         let Some(upstream) = self.upstream(link) else { return Vec::new() };
@@ -223,6 +224,7 @@ impl Core {
             LinkEvent::FullSync(announced) => {
                 upstream.announced = announced;
                 upstream.phase = Phase::Sync;
+                self.failover_answered(true);
                 LinkTask::Yield
             }
             LinkEvent::SnapshotBegins(framing) => {
@@ -239,6 +241,7 @@ impl Core {
             LinkEvent::Stream(bytes) => self.follow_stream(now, link, bytes),
             LinkEvent::Failed(error) => {
                 tracing::warn!(%error, "the primary cannot be followed for the moment");
+                self.failover_answered(false);
                 LinkTask::Close
             }
         };
@@ -279,7 +282,8 @@ impl Core {
     /// lives while it loads.
     pub fn link_says(&mut self, now: Now, link: u64) -> Option<Vec<u8>> {
         let offset = self.server.replication.history.offset();
-        let on_disk = None;
+        let logs = self.server.propagation.log().is_on();
+        let on_disk = logs.then_some(self.server.replication.on_disk);
         let upstream = self.upstream(link)?;
         if let Some(asked) = upstream.ack_asked.take() {
             upstream.acked = now.instant;
@@ -407,6 +411,7 @@ impl Core {
         if upstream.session.is_none() {
             upstream.session = Some(primary_session(now, upstream));
         }
+        self.failover_answered(true);
         let replication = &mut self.server.replication;
         if let Some(id) = id.filter(|id| *id != replication.history.id()) {
             tracing::info!("Master replication ID changed to {id}");

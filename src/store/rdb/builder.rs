@@ -4,6 +4,7 @@
 use super::error::RdbError;
 use super::input::{Input, Read, Stop, Text};
 use super::kind;
+use super::streams::StreamBuilder;
 use super::ziplist::{ziplist, zipmap};
 use crate::store::entry::Entry;
 use crate::store::hasher::Hasher;
@@ -72,6 +73,7 @@ enum State {
         left: u64,
         ziplists: bool,
     },
+    Stream(Box<StreamBuilder>),
 }
 
 /// A value that is being read.
@@ -98,7 +100,7 @@ impl Builder {
             | kind::SET_LISTPACK
             | kind::HASH_EXPIRING => Ok(Self { limits, state: State::Begin(kind) }),
             kind::STREAM | kind::STREAM_2 | kind::STREAM_3 => {
-                Err(RdbError::Unsupported("a stream"))
+                Ok(Self { limits, state: State::Stream(Box::new(StreamBuilder::new(kind))) })
             }
             kind::MODULE_EARLY | kind::MODULE => Err(RdbError::Unsupported("a module's value")),
             _ => Err(RdbError::Corrupt("Unknown RDB encoding type")),
@@ -180,6 +182,10 @@ impl Builder {
                     *whole = input.at();
                 }
                 finished(Value::SortedSet(std::mem::replace(set, SortedSet::new())))
+            }
+            State::Stream(builder) => {
+                let stream = builder.read(input, whole)?;
+                Some(Loaded::Value(Value::Stream(Box::new(stream))))
             }
             State::Nodes { nodes, left, ziplists } => {
                 while *left > 0 {
@@ -314,6 +320,7 @@ fn finished(value: Value) -> Option<Loaded> {
         Value::Hash(hash) => hash.is_empty(),
         Value::SortedSet(set) => set.is_empty(),
         Value::Set(set) => set.is_empty(),
+        Value::Stream(_) => false,
     };
     (!empty).then_some(Loaded::Value(value))
 }

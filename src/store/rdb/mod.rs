@@ -20,6 +20,7 @@ mod length;
 mod lzf;
 mod payload;
 mod read;
+mod streams;
 mod write;
 mod write_value;
 mod ziplist;

@@ -4,6 +4,7 @@
 use super::kind;
 use super::length::{COMPRESSED, put_int, put_length};
 use super::lzf;
+use super::streams::StreamProgress;
 use crate::store::entry::ValueRef;
 use crate::store::types::{Item, List, SortedSet};
 use crate::store::value::Value;
@@ -24,6 +25,7 @@ pub struct ValueProgress {
     begun: bool,
     /// A cursor of its table, or how many elements or nodes are done.
     at: u64,
+    stream: StreamProgress,
 }
 
 /// How strings are written.
@@ -44,6 +46,8 @@ impl ValueWriter {
             Value::SortedSet(set) if set.as_listpack().is_some() => kind::SORTED_SET_LISTPACK,
             Value::SortedSet(_) => kind::SORTED_SET,
             Value::Set(set) if set.as_intset().is_some() => kind::SET_INTSET,
+            // With active times, it is of version 11.
+            Value::Stream(_) => kind::STREAM_2,
             // A set as a listpack is of version 11.
             Value::Set(_) => kind::SET,
         }
@@ -142,6 +146,7 @@ impl ValueWriter {
                 }
                 false
             }
+            Value::Stream(stream) => self.stream(out, stream, &mut progress.stream, end),
             Value::SortedSet(set) => self.members(out, set, begins, &mut progress.at, end),
         }
     }

@@ -335,6 +335,44 @@ impl Listpack {
         self.count_changed(-(removed as isize));
     }
 
+    /// Adds several elements at the end, with one change of the header for all of them.
+    pub(super) fn extend(&mut self, add: impl FnOnce(&mut Appender<'_>)) {
+        self.bytes.pop();
+        let mut appender = Appender { bytes: &mut self.bytes, added: 0 };
+        add(&mut appender);
+        let added = appender.added;
+        self.bytes.push(END);
+        self.count_changed(added as isize);
+    }
+
+    /// Makes room for so many bytes more, so that adding them does not move what is there.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve_exact(bytes);
+    }
+
+    /// Gives back the room that elements to come would have had.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
+    /// Bytes that can be added before it must move.
+    pub(super) fn spare(&self) -> usize {
+        self.bytes.capacity() - self.bytes.len()
+    }
+
+    /// Puts a number in place of the element at a position.
+    pub(super) fn replace_int(&mut self, at: usize, number: i64) {
+        let end = self.end_of(at);
+        let mut head = [0; 9];
+        let element = encode_int(&mut head, number);
+        if element.len() + 1 == end - at {
+            self.bytes[at..end - 1].copy_from_slice(element);
+        } else {
+            self.splice(at, end, itoa::Buffer::new().format(number).as_bytes());
+            self.count_changed(0);
+        }
+    }
+
     /// Adds all elements of another list at the end.
     pub fn append(&mut self, other: &Self) {
         let count = self.len() + other.len();
@@ -386,6 +424,40 @@ impl Listpack {
             count => usize::from(count).wrapping_add_signed(by),
         };
         self.set_header(count);
+    }
+}
+
+/// Takes elements for the end of a list: see [`Listpack::extend`].
+pub(super) struct Appender<'a> {
+    bytes: &'a mut Vec<u8>,
+    added: usize,
+}
+
+impl Appender<'_> {
+    /// Adds a string, as a number if it is a canonical one.
+    pub(super) fn push(&mut self, element: &[u8]) {
+        let mut head = [0; 9];
+        let (head, body) = encode(&mut head, element);
+        self.bytes.extend_from_slice(head);
+        self.bytes.extend_from_slice(body);
+        self.finish(head.len() + body.len());
+    }
+
+    /// Adds a number.
+    pub(super) fn push_int(&mut self, number: i64) {
+        let mut head = [0; 9];
+        let element = encode_int(&mut head, number);
+        self.bytes.extend_from_slice(element);
+        self.finish(element.len());
+    }
+
+    fn finish(&mut self, len: usize) {
+        if len < 128 {
+            self.bytes.push(len as u8);
+        } else {
+            self.bytes.extend_from_slice(back_length(&mut [0; 5], len));
+        }
+        self.added += 1;
     }
 }
 

@@ -9,6 +9,7 @@ mod pair;
 mod set;
 mod skip_list;
 mod sorted_set;
+mod stream;
 
 pub use hash::{Hash, HashLimits, HashMut};
 pub use intset::Intset;
@@ -17,3 +18,7 @@ pub(in crate::store) use listpack::Packer;
 pub use listpack::{Item, Listpack};
 pub use set::{Set, SetLimits, SetMut};
 pub use sorted_set::{SortedSet, SortedSetLimits, SortedSetMut};
+pub use stream::{
+    Consumer, ConsumerId, Group, Log, LogFigures, Pending, Stream, StreamEntry, StreamId,
+    StreamIdBuffer, StreamLimits, StreamMut, StreamRange, Trim,
+};

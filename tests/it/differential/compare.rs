@@ -18,6 +18,10 @@ pub(super) enum Rule {
     Pairs,
     /// The values: only types and lengths count.
     Shape,
+    /// When entries of streams were delivered and consumers seen: a few moments.
+    Delivery,
+    /// How many consumers a group has: 7.2 makes them also where there is nothing to read.
+    Lag,
     /// A few moments, in whatever unit.
     Time,
     /// Which server it is: the values of a map.
@@ -38,6 +42,8 @@ impl Rule {
             "pairs" => Self::Pairs,
             "shape" => Self::Shape,
             "time" => Self::Time,
+            "delivery" => Self::Delivery,
+            "lag" => Self::Lag,
             "hello" => Self::Hello,
             "walk" => Self::Walk,
             other => panic!("no rule is named `{other}`"),
@@ -66,6 +72,8 @@ impl Rule {
             Self::Pairs => sorted(one, 2) == sorted(other, 2),
             Self::Shape => shape(one, false) == shape(other, false),
             Self::Hello => shape(one, true) == shape(other, true),
+            Self::Delivery => same_shown(one, other, TIMES, &[b"lag", b"entries-read"]),
+            Self::Lag => same_shown(one, other, &[], &[b"consumers"]),
             Self::Time => match (one, other) {
                 (Reply::Integer(one), Reply::Integer(other)) if *one > 0 && *other > 0 => {
                     one.abs_diff(*other) <= MOMENT.unsigned_abs()
@@ -90,6 +98,47 @@ pub(super) fn same_numbers(one: &Reply, other: &Reply) -> bool {
         }
         (Reply::Bulk(one), Reply::Bulk(other)) | (Reply::Double(one), Reply::Double(other)) => {
             one == other || number(one).is_some_and(|one| Some(one) == number(other))
+        }
+        _ => one == other,
+    }
+}
+
+/// The names of times in XINFO's replies.
+const TIMES: &[&[u8]] = &[b"idle", b"inactive", b"seen-time", b"active-time"];
+
+/// Whether two replies are the same but for the times of deliveries (the last but one element where
+/// an id comes first and a count comes last), what has one of the names `times`, and what is `free`.
+fn same_shown(one: &Reply, other: &Reply, times: &[&[u8]], free: &[&[u8]]) -> bool {
+    let near = |one: &Reply, other: &Reply| match (one, other) {
+        (Reply::Integer(one), Reply::Integer(other)) if *one >= 0 && *other >= 0 => {
+            one.abs_diff(*other) <= MOMENT.unsigned_abs()
+        }
+        _ => one == other,
+    };
+    let same = |name: Option<&[u8]>, one: &Reply, other: &Reply| match name {
+        Some(name) if free.contains(&name) => true,
+        Some(name) if times.contains(&name) => near(one, other),
+        _ => same_shown(one, other, times, free),
+    };
+    match (one, other) {
+        (Reply::Array(one), Reply::Array(other)) => {
+            let time_at = match &one[..] {
+                [Reply::Bulk(_), Reply::Integer(_), Reply::Integer(_)] => 1,
+                [Reply::Bulk(_), Reply::Bulk(_), Reply::Integer(_), Reply::Integer(_)] => 2,
+                _ => usize::MAX,
+            };
+            let pairs = one.iter().zip(other).enumerate();
+            one.len() == other.len()
+                && pairs.into_iter().all(|(at, (value, other))| {
+                    let name = at.checked_sub(1).and_then(|at| one[at].as_bytes());
+                    at == time_at && near(value, other) || same(name, value, other)
+                })
+        }
+        (Reply::Map(one), Reply::Map(other)) => {
+            one.len() == other.len()
+                && one.iter().zip(other).all(|((name, one), (other_name, other))| {
+                    name == other_name && same(name.as_bytes(), one, other)
+                })
         }
         _ => one == other,
     }

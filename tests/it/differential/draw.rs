@@ -35,6 +35,12 @@ pub(super) enum Draw {
     Weight,
     End,
     Lex,
+    Id,
+    NewId,
+    RangeEnd,
+    Group,
+    Consumer,
+    Idle,
 }
 
 impl Draw {
@@ -66,6 +72,12 @@ impl Draw {
             "weight" => Self::Weight,
             "end" => Self::End,
             "lex" => Self::Lex,
+            "id" => Self::Id,
+            "new-id" => Self::NewId,
+            "range-end" => Self::RangeEnd,
+            "group" => Self::Group,
+            "consumer" => Self::Consumer,
+            "idle" => Self::Idle,
             other => panic!("nothing is drawn for `{other}`"),
         }
     }
@@ -136,6 +148,31 @@ impl Draw {
                 1..6 => pick(rng, &["-", "+"]),
                 even => [if even % 2 == 0 { &b"("[..] } else { b"[" }, &field(rng)].concat(),
             },
+            Self::Id => stream_id(rng),
+            Self::NewId => match rng.random_range(0..20) {
+                0 => stream_id(rng),
+                1 => b"9223372036854775807-*".to_vec(),
+                2..5 => {
+                    format!("{}-{}", rng.random_range(0..40), rng.random_range(0..9)).into_bytes()
+                }
+                5..7 => format!("{}", rng.random_range(0..600)).into_bytes(),
+                _ => format!("{}-*", rng.random_range(0..40)).into_bytes(),
+            },
+            Self::RangeEnd => match rng.random_range(0..10) {
+                0..2 => b"-".to_vec(),
+                2..4 => b"+".to_vec(),
+                4..6 => [b"(", &stream_id(rng)[..]].concat(),
+                _ => stream_id(rng),
+            },
+            Self::Group => pick(rng, &["g", "g", "g", "g2", "", "g 3"]),
+            Self::Consumer => pick(rng, &["c1", "c1", "c2", "c2", "c3", "", "17"]),
+            // What nothing has waited for, or everything that was given such a time.
+            Self::Idle => match rng.random_range(0..10) {
+                0 => integer(rng),
+                1..3 => number(rng.random_range(3_000_000..4_000_000)),
+                3..5 => number(rng.random_range(1_000_000..2_000_000)),
+                _ => b"0".to_vec(),
+            },
             Self::Slot => match rng.random_range(0..10) {
                 0 => extreme(rng),
                 1 => number(rng.random_range(16_380..16_390)),
@@ -187,6 +224,36 @@ fn key(rng: &mut impl Rng) -> Vec<u8> {
         1 => b"k{}\r\n\0\xff".to_vec(),
         2 => vec![b'k'; 600],
         _ => format!("k{}", rng.random_range(0..12)).into_bytes(),
+    }
+}
+
+fn stream_id(rng: &mut impl Rng) -> Vec<u8> {
+    const ODD: &[&str] = &[
+        "",
+        "-",
+        "*",
+        "$",
+        ">",
+        "(",
+        "5-*",
+        "-5",
+        "5-",
+        "05-01",
+        " 5",
+        "5--1",
+        "5--01",
+        "18446744073709551615-18446744073709551615",
+        "18446744073709551615",
+        "18446744073709551616-0",
+        "0-0",
+        "0-1",
+        "5-1-1",
+        "a-b",
+    ];
+    match rng.random_range(0..16) {
+        0 => pick(rng, ODD),
+        1..5 => number(rng.random_range(0..40)),
+        _ => format!("{}-{}", rng.random_range(0..40), rng.random_range(0..3)).into_bytes(),
     }
 }
 

@@ -1,0 +1,182 @@
+//! Copies of all data, and going on after a link was cut.
+
+use super::{assert_same_data, await_catch_up, await_link, digest, fill, follow, server};
+use crate::differential::random_commands;
+use crate::support::{Kind, Relay, Server, wait_for};
+
+const STARTS: [&[&str]; 2] = [&[], &["--repl-diskless-sync", "no"]];
+
+/// A first copy, writes after it, a cut link, and writes meanwhile: no second copy.
+fn copies_and_goes_on(primary: Kind, replica: Kind, directives: &[&str]) {
+    let Some(primary) = server(primary, directives) else { return };
+    let Some(replica) = server(replica, directives) else { return };
+    fill(&primary, 0, 500);
+    fill(&replica, 9_000, 10);
+    let relay = Relay::to(primary.port());
+    follow(&replica, relay.port());
+    await_link(&replica);
+    fill(&primary, 500, 100);
+    assert_same_data(&primary, &replica);
+
+    relay.reset_all();
+    fill(&primary, 600, 100);
+    assert_same_data(&primary, &replica);
+    assert_eq!(primary.info("sync_full"), "1", "the cut link cost a second copy");
+    assert_eq!(primary.info("sync_partial_ok"), "1");
+}
+
+#[test]
+fn our_replicas_copy_ours_and_go_on() {
+    for directives in STARTS {
+        copies_and_goes_on(Kind::Keyway, Kind::Keyway, directives);
+    }
+    copies_and_goes_on(Kind::Keyway, Kind::Keyway, &["--repl-diskless-load", "swapdb"]);
+}
+
+#[test]
+fn our_replicas_copy_redis_and_go_on() {
+    STARTS.iter().for_each(|start| copies_and_goes_on(Kind::Redis, Kind::Keyway, start));
+}
+
+#[test]
+fn our_replicas_copy_valkey_and_go_on() {
+    STARTS.iter().for_each(|start| copies_and_goes_on(Kind::Valkey, Kind::Keyway, start));
+}
+
+#[test]
+fn redis_copies_our_primary_and_goes_on() {
+    STARTS.iter().for_each(|start| copies_and_goes_on(Kind::Keyway, Kind::Redis, start));
+}
+
+#[test]
+fn valkey_copies_our_primary_and_goes_on() {
+    STARTS.iter().for_each(|start| copies_and_goes_on(Kind::Keyway, Kind::Valkey, start));
+}
+
+/// What falls out of the backlog costs a copy of everything, and nothing else.
+#[test]
+fn who_was_away_for_too_long_is_sent_everything_again() {
+    let small = ["--repl-backlog-size", "16384"];
+    let Some(primary) = server(Kind::Keyway, &small) else { return };
+    let Some(replica) = server(Kind::Keyway, &[]) else { return };
+    let relay = Relay::to(primary.port());
+    fill(&primary, 0, 10);
+    follow(&replica, relay.port());
+    await_link(&replica);
+    relay.set(crate::support::Fault::Refuse);
+    relay.reset_all();
+    wait_for("the link is down", super::SOON, || replica.info("master_link_status") == "down");
+    fill(&primary, 10, 1000);
+    relay.set(crate::support::Fault::None);
+    assert_same_data(&primary, &replica);
+    assert_eq!(
+        (primary.info("sync_full"), primary.info("sync_partial_err")),
+        ("2".into(), "1".into())
+    );
+}
+
+/// Writes that come while the snapshot is made and sent are neither lost nor doubled.
+#[test]
+fn writes_during_a_copy_arrive_once() {
+    for (primary, replica) in
+        [(Kind::Keyway, Kind::Keyway), (Kind::Keyway, Kind::Redis), (Kind::Redis, Kind::Keyway)]
+    {
+        let Some(primary) = server(primary, &[]) else { return };
+        let Some(replica) = server(replica, &[]) else { return };
+        primary.client().call(&["DEBUG", "POPULATE", "50000"]);
+        follow(&replica, primary.port());
+        let mut client = primary.client();
+        let mut writes = 0;
+        wait_for("the link is up", super::SOON, || {
+            for n in 0..200 {
+                client.call(&["INCR", &format!("key:{}:count", n * 7 % 500)]);
+                client.call(&["APPEND", &format!("key:{}", n * 131 % 50_000), "+"]);
+                writes += 2;
+            }
+            replica.info("master_link_status") == "up"
+        });
+        assert!(writes > 0);
+        assert_same_data(&primary, &replica);
+    }
+}
+
+/// A replica's own followers count its primary's stream, and outlive both.
+#[test]
+fn a_chain_of_replicas_goes_on_when_its_head_is_gone() {
+    for (head, tail) in [(Kind::Redis, Kind::Redis), (Kind::Keyway, Kind::Valkey)] {
+        let Some(mut head) = server(head, &[]) else { return };
+        let Some(middle) = server(Kind::Keyway, &[]) else { return };
+        let Some(tail) = server(tail, &[]) else { return };
+        fill(&head, 0, 200);
+        follow(&middle, head.port());
+        await_link(&middle);
+        follow(&tail, middle.port());
+        await_link(&tail);
+        fill(&head, 200, 50);
+        assert_same_data(&head, &middle);
+        assert_same_data(&middle, &tail);
+        let before = middle.info("sync_full");
+
+        head.kill();
+        middle.client().ok(&["REPLICAOF", "NO", "ONE"]);
+        fill(&middle, 250, 50);
+        assert_same_data(&middle, &tail);
+        assert_eq!(middle.info("sync_full"), before, "the new name cost a copy");
+        assert_ne!(middle.info("master_replid2"), "0".repeat(40));
+    }
+}
+
+/// The siblings of a promoted replica go on with it: what they have is the beginning of its history.
+#[test]
+fn the_siblings_of_a_promoted_replica_go_on_with_it() {
+    let Some(mut head) = server(Kind::Keyway, &[]) else { return };
+    let Some(first) = server(Kind::Keyway, &[]) else { return };
+    let Some(second) = server(Kind::Redis, &[]) else { return };
+    fill(&head, 0, 100);
+    follow(&first, head.port());
+    follow(&second, head.port());
+    await_catch_up(&head, &first);
+    await_catch_up(&head, &second);
+    // No PING of the old primary may come between.
+    wait_for("both have the same", super::SOON, || {
+        first.info("slave_repl_offset") == second.info("slave_repl_offset")
+    });
+    head.kill();
+    first.client().ok(&["REPLICAOF", "NO", "ONE"]);
+    follow(&second, first.port());
+    fill(&first, 100, 20);
+    assert_same_data(&first, &second);
+    assert_eq!((first.info("sync_full"), first.info("sync_partial_ok")), ("0".into(), "1".into()));
+}
+
+fn random_stream(primary: Kind, replica: Kind, sorted_sets: bool) {
+    let seed: u64 = rand::random();
+    println!("{primary:?} to {replica:?}: seed {seed}");
+    let Some(primary) = server(primary, &[]) else { return };
+    let Some(replica) = server(replica, &[]) else { return };
+    let relay = Relay::to(primary.port());
+    follow(&replica, relay.port());
+    await_link(&replica);
+    let commands = random_commands(seed, 6_000, sorted_sets);
+    let mut client = primary.client();
+    for (number, batch) in commands.chunks(100).enumerate() {
+        client.pipeline(batch);
+        if number % 20 == 7 {
+            relay.reset_all();
+        }
+    }
+    let mut marks: Server = primary;
+    marks.assert_well("random commands");
+    assert_eq!(marks.client().text(&["SET", "mark", "x"]), "OK");
+    await_catch_up(&marks, &replica);
+    wait_for("the data is the same", super::SOON, || digest(&replica) == digest(&marks));
+}
+
+#[test]
+fn random_commands_leave_the_same_data_on_both_sides() {
+    random_stream(Kind::Keyway, Kind::Keyway, true);
+    random_stream(Kind::Keyway, Kind::Redis, false);
+    random_stream(Kind::Redis, Kind::Keyway, false);
+    random_stream(Kind::Keyway, Kind::Valkey, true);
+    random_stream(Kind::Valkey, Kind::Keyway, true);
+}
