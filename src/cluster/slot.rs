@@ -19,7 +19,7 @@ impl Slot {
     /// The slot of a key: its hash tag's, where it has a non-empty one.
     pub fn of(key: &[u8]) -> Self {
         let hashed = hash_tag(key).unwrap_or(key);
-        Self(State::<XMODEM>::calculate(hashed) % Self::COUNT as u16)
+        Self(crc16(hashed) % Self::COUNT as u16)
     }
 
     /// The slot with this number.
@@ -52,6 +52,53 @@ impl std::fmt::Display for Slot {
     }
 }
 
+/// CRC16/XMODEM, as the cluster specification asks.
+///
+/// The crate's loop waits for a table once per byte. Its tables by eight bytes at a time are what the parts
+/// of eight give when each is followed by so many zeros: looked up side by side, then added.
+#[inline]
+fn crc16(bytes: &[u8]) -> u16 {
+    let (head, blocks) = bytes.split_at(bytes.len() % 8);
+    let mut crc = if head.is_empty() { 0 } else { State::<XMODEM>::calculate(head) };
+    for block in blocks.chunks_exact(8) {
+        let [high, low] = crc.to_be_bytes();
+        crc = FOLLOWED[7][usize::from(block[0] ^ high)]
+            ^ FOLLOWED[6][usize::from(block[1] ^ low)]
+            ^ FOLLOWED[5][usize::from(block[2])]
+            ^ FOLLOWED[4][usize::from(block[3])]
+            ^ FOLLOWED[3][usize::from(block[4])]
+            ^ FOLLOWED[2][usize::from(block[5])]
+            ^ FOLLOWED[1][usize::from(block[6])]
+            ^ FOLLOWED[0][usize::from(block[7])];
+    }
+    crc
+}
+
+/// `FOLLOWED[n][byte]` is the CRC of that byte and `n` zero bytes behind it.
+static FOLLOWED: [[u16; 256]; 8] = followed();
+
+const fn followed() -> [[u16; 256]; 8] {
+    /// x^16 + x^12 + x^5 + 1, without its highest term.
+    const POLYNOMIAL: u16 = 0x1021;
+    let mut tables = [[0; 256]; 8];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
+        let mut zeros = 0;
+        while zeros < 8 {
+            let mut bit = 0;
+            while bit < 8 {
+                crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ POLYNOMIAL };
+                bit += 1;
+            }
+            tables[zeros][byte] = crc;
+            zeros += 1;
+        }
+        byte += 1;
+    }
+    tables
+}
+
 /// The bytes between the first `{` and the first `}` after it, unless there are none.
 fn hash_tag(key: &[u8]) -> Option<&[u8]> {
     let open = memchr(b'{', key)?;
@@ -63,6 +110,17 @@ fn hash_tag(key: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_of_eight_bytes_give_what_single_bytes_give() {
+        let bytes: Vec<u8> = (0..300u32).map(|n| (n * 167 + n / 7) as u8).collect();
+        for start in 0..16 {
+            for end in start..bytes.len() {
+                let part = &bytes[start..end];
+                assert_eq!(crc16(part), State::<XMODEM>::calculate(part), "{start}..{end}");
+            }
+        }
+    }
 
     /// The vectors of the Redis Cluster specification, and what CLUSTER KEYSLOT of 7.0.15 says.
     #[test]

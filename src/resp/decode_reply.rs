@@ -3,7 +3,7 @@
 //! The scanner is what the proxy's data path uses: it builds nothing, resumes where it stopped,
 //! and uses a few bytes of state however deep or long the reply is.
 
-use super::number::parse_i64;
+use super::number::{parse_i64, short_line};
 use super::reply::Reply;
 use super::{Limits, ProtocolError};
 use bytes::Bytes;
@@ -67,6 +67,15 @@ impl ReplyScanner {
                 return Ok(None);
             }
             let rest = &buffer[self.scanned..];
+            if rest[0] == b'$'
+                && let Some((len, used)) = short_line(&rest[1..])
+            {
+                self.scanned += 1 + used + len as usize + 2;
+                self.closing = true;
+                self.close_one();
+                self.midway = true;
+                continue;
+            }
             let Some(line_end) = memchr(b'\n', rest) else {
                 if rest.len() > limits.inline_bytes && !matches!(rest[0], b'+' | b'-') {
                     return Err(ProtocolError::MalformedReply);
