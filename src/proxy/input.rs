@@ -53,24 +53,34 @@ impl Input {
         self.start = (at - self.base) as usize;
     }
 
-    /// Everything decoded is answered: gives the buffer back if nothing else is in it.
+    /// Everything decoded is answered: gives the buffer back if little or nothing else is in it, so that
+    /// a client that is slow to finish a request holds no more than what it has sent.
     #[inline]
     pub(super) fn release_decoded(&mut self, pool: &mut BufferPool) {
         self.start = self.decoded;
-        if self.start == self.bytes.len() && self.bytes.capacity() > 0 {
-            self.base += self.bytes.len() as u64;
-            self.start = 0;
-            self.decoded = 0;
-            pool.give(std::mem::take(&mut self.bytes));
+        let rest = self.len();
+        if rest <= REST_MAX && self.bytes.capacity() > REST_MAX {
+            let small = self.bytes[self.start..].to_vec();
+            pool.give(self.replace(small));
         }
+    }
+
+    /// Holds what is needed in another buffer, in which it lies already; returns the former one.
+    fn replace(&mut self, holding_the_rest: Vec<u8>) -> Vec<u8> {
+        self.base += self.start as u64;
+        self.decoded -= self.start;
+        self.start = 0;
+        std::mem::replace(&mut self.bytes, holding_the_rest)
     }
 
     /// The buffer to read into, with room at its end. `wanted` is how many undecoded bytes are
     /// needed before decoding can go on, or 0.
     #[inline]
     pub(super) fn buffer(&mut self, wanted: usize, pool: &mut BufferPool) -> &mut Vec<u8> {
-        if self.bytes.capacity() == 0 {
-            self.bytes = pool.take();
+        if self.bytes.capacity() <= REST_MAX {
+            let mut roomy = pool.take();
+            roomy.extend_from_slice(&self.bytes[self.start..]);
+            self.replace(roomy);
         }
         if self.bytes.capacity() - self.bytes.len() < ROOM_MIN {
             self.make_room();
@@ -99,6 +109,8 @@ impl Input {
     }
 }
 
+/// What a client may have begun to send and still be given no buffer of its own between its reads.
+const REST_MAX: usize = 512;
 /// A read wants at least so much room.
 const ROOM_MIN: usize = 2 * 1024;
 /// What is added when there is less.
@@ -107,6 +119,24 @@ const ROOM_MAX: usize = 16 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_that_comes_slowly_holds_what_has_come() {
+        let mut pool = BufferPool::default();
+        let mut input = Input::default();
+        input.buffer(0, &mut pool).extend_from_slice(b"answered");
+        input.advance(8);
+        for (number, byte) in (b'a'..=b'z').cycle().take(400).enumerate() {
+            input.buffer(0, &mut pool).push(byte);
+            assert_eq!((input.undecoded().len(), input.position()), (number + 1, 8));
+            input.release_decoded(&mut pool);
+            assert!(input.bytes.capacity() <= REST_MAX, "{}", input.bytes.capacity());
+            assert_eq!(input.undecoded()[number], byte);
+        }
+        assert!(input.buffer(0, &mut pool).capacity() > REST_MAX);
+        assert_eq!(&input.undecoded()[..3], b"abc");
+        assert_eq!(input.slice(8, 2), b"ab");
+    }
 
     #[test]
     fn unanswered_bytes_stay_where_the_stream_says_they_are() {

@@ -14,6 +14,7 @@ mod reshard;
 mod scripts;
 mod subscriptions;
 mod transactions;
+mod volume;
 
 use crate::support::{Client, Cluster, Keyway, Server, wait_for};
 use keyway::resp::Reply;
