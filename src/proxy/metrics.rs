@@ -6,7 +6,7 @@ use crate::command::{Class, Spec, all};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A number with one writer and any number of readers.
 #[derive(Debug, Default)]
@@ -157,18 +157,58 @@ pub struct Histogram {
     sum_us: Cell64,
 }
 
-impl Histogram {
-    /// Counts one.
+/// How long something took, and the bucket that it belongs in.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    us: u64,
+    bucket: usize,
+}
+
+impl From<Duration> for Took {
     #[inline]
-    pub fn observe(&self, took: Duration) {
+    fn from(took: Duration) -> Self {
         let us = took.as_micros() as u64;
         // Nearly all are in the first few buckets.
         let mut bucket = 0;
         while bucket < BOUNDS_US.len() && us > BOUNDS_US[bucket] {
             bucket += 1;
         }
-        self.buckets[bucket].add(1);
-        self.sum_us.add(us);
+        Self { us, bucket }
+    }
+}
+
+/// Times between a moment and now. The requests of a batch came at one moment and are answered at one
+/// moment, and the difference is worked out once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    from: Instant,
+    to: Instant,
+    took: Took,
+}
+
+impl Span {
+    /// No time at all.
+    pub(super) fn at(now: Instant) -> Self {
+        Self { from: now, to: now, took: Duration::ZERO.into() }
+    }
+
+    /// The time between the two.
+    #[inline]
+    pub(super) fn between(&mut self, from: Instant, to: Instant) -> Took {
+        if from != self.from || to != self.to {
+            *self = Self { from, to, took: to.saturating_duration_since(from).into() };
+        }
+        self.took
+    }
+}
+
+impl Histogram {
+    /// Counts one.
+    #[inline]
+    pub fn observe(&self, took: impl Into<Took>) {
+        let took = took.into();
+        self.buckets[took.bucket].add(1);
+        self.sum_us.add(took.us);
     }
 
     /// How many were in each bucket; the last has no upper bound.
@@ -323,7 +363,7 @@ pub struct NodeMetrics {
 impl WorkerMetrics {
     /// Counts a finished request.
     #[inline]
-    pub fn command(&self, spec: &Spec, outcome: Outcome, took: Duration) {
+    pub fn command(&self, spec: &Spec, outcome: Outcome, took: impl Into<Took>) {
         let command = &self.commands.0[spec.id()];
         command.outcomes[outcome as usize].add(1);
         command.duration.observe(took);

@@ -72,41 +72,50 @@ impl RequestDecoder {
         self.decode_arguments(buffer, limits)
     }
 
+    /// Goes on where it stopped. The place is kept in `self` only when bytes are missing: a request that
+    /// is there as a whole, as nearly all are, is read without a store for each argument but its own.
     fn decode_arguments(
         &mut self,
         buffer: &[u8],
         limits: &Limits,
     ) -> Result<Option<usize>, ProtocolError> {
-        loop {
-            match self.state {
-                State::Start | State::Arguments { left: 0 } => {
-                    let used = self.scanned;
-                    self.state = State::Start;
-                    self.scanned = 0;
-                    return Ok(Some(used));
-                }
-                State::Arguments { left } => {
-                    let header = header(buffer, self.scanned, limits, Header::Bulk)?;
-                    let Some((len, next)) = header else { return Ok(None) };
-                    let len = len as usize;
-                    if next + len + 2 > limits.request_bytes {
+        let mut at = self.scanned;
+        let (mut left, mut len) = match self.state {
+            State::Start => (0, None),
+            State::Arguments { left } => (left, None),
+            State::Bulk { left, len } => (left, Some(len)),
+        };
+        while left > 0 {
+            let size = match len.take() {
+                Some(size) => size,
+                None => {
+                    let Some((size, next)) = header(buffer, at, limits, Header::Bulk)? else {
+                        self.state = State::Arguments { left };
+                        self.scanned = at;
+                        return Ok(None);
+                    };
+                    let size = size as usize;
+                    if next + size + 2 > limits.request_bytes {
                         return Err(ProtocolError::RequestTooLarge);
                     }
-                    self.scanned = next;
-                    self.state = State::Bulk { left, len };
+                    at = next;
+                    size
                 }
-                State::Bulk { left, len } => {
-                    let end = self.scanned + len;
-                    // Like Redis, the two bytes after an argument are passed over unseen.
-                    if buffer.len() < end + 2 {
-                        return Ok(None);
-                    }
-                    self.spans.push(Span { start: self.scanned as u32, end: end as u32 });
-                    self.scanned = end + 2;
-                    self.state = State::Arguments { left: left - 1 };
-                }
+            };
+            let end = at + size;
+            // Like Redis, the two bytes after an argument are passed over unseen.
+            if buffer.len() < end + 2 {
+                self.state = State::Bulk { left, len: size };
+                self.scanned = at;
+                return Ok(None);
             }
+            self.spans.push(Span { start: at as u32, end: end as u32 });
+            at = end + 2;
+            left -= 1;
         }
+        self.state = State::Start;
+        self.scanned = 0;
+        Ok(Some(at))
     }
 
     fn decode_inline(

@@ -38,7 +38,7 @@ use super::buffer::BufferPool;
 use super::link::LinkId;
 use super::listeners::Listeners;
 use super::map::ClusterMap;
-use super::metrics::{ClientEnd, LinkEnd, WorkerMetrics};
+use super::metrics::{ClientEnd, LinkEnd, Span, WorkerMetrics};
 use super::options::Options;
 use super::retry::Loss;
 use super::scripts::{Scripts, Shown};
@@ -113,6 +113,7 @@ pub struct Core {
     last_suspicion: Instant,
     draining: bool,
     scratch: Scratch,
+    span: Span,
     outside: Outside,
 }
 
@@ -181,6 +182,7 @@ impl Core {
             ride_out_bytes: 0,
             last_suspicion: now,
             draining: false,
+            span: Span::at(now),
             scratch: Scratch::default(),
             outside,
         }

@@ -66,7 +66,7 @@ impl Core {
                 return self.pinned_answer(id, answer, now);
             }
         }
-        self.metrics.backend_duration.observe(now.saturating_duration_since(expect.queued));
+        self.metrics.backend_duration.observe(self.span.between(expect.queued, now));
         let Some(session) = self.sessions.get_mut(expect.session as usize) else { return };
         if session.incarnation != expect.incarnation {
             return; // The client has left, and another has its place.
@@ -90,7 +90,7 @@ impl Core {
         let (spec, received) = (entry.spec, entry.received);
         let released =
             session.pipeline.deliver(expect.seq, reply, &mut session.output, &mut self.buffers);
-        self.metrics.command(spec, Outcome::Ok, now.saturating_duration_since(received));
+        self.metrics.command(spec, Outcome::Ok, self.span.between(received, now));
         self.after_delivery(session_id, released, false);
     }
 
