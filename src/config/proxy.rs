@@ -109,6 +109,7 @@ impl ProxyConfig {
             backend_timeout: timing.backend_timeout.0,
             ride_out: timing.ride_out.0,
             ride_out_bytes: limits.ride_out_bytes.as_usize(),
+            wake_pause: timing.wake_pause.0,
             refresh: timing.refresh.0,
             refresh_min: timing.refresh_min.0,
             redirects_max: limits.redirects_max.get(),
@@ -155,6 +156,11 @@ impl ProxyConfig {
             timing.refresh_min <= timing.refresh,
             "timing.refresh_min",
             format!("is above timing.refresh ({})", timing.refresh),
+        );
+        check(
+            timing.wake_pause <= ms(1),
+            "timing.wake_pause",
+            format!("is {}; expected at most 1ms", timing.wake_pause),
         );
         for (key, span) in [
             ("timing.connect_timeout", timing.connect_timeout),
@@ -235,6 +241,10 @@ const fn kb(count: u64) -> ByteSize {
 
 const fn mb(count: u64) -> ByteSize {
     ByteSize(count << 20)
+}
+
+const fn us(count: u64) -> TimeSpan {
+    TimeSpan(Duration::from_micros(count))
 }
 
 const fn ms(count: u64) -> TimeSpan {
@@ -326,6 +336,9 @@ settings! {
         backend_timeout: TimeSpan = ms(10_000),
         /// How long a request that has not run is tried again; 0: never.
         ride_out: TimeSpan = ms(30_000),
+        /// A thread that serves many clients at a time sleeps at least so long before it looks for more, so
+        /// that it wakes once for many; at most 1ms, 0: it wakes for the first.
+        wake_pause: TimeSpan = us(60),
         /// How often the topology is read without a reason.
         refresh: TimeSpan = ms(15_000),
         /// How often at most it is read, whatever the reasons.

@@ -22,7 +22,7 @@ pub struct InvalidSize;
 
 /// Text that is not a length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a time such as 500ms, 30s, 5m, 1h, or 0")]
+#[error("expected a time such as 60us, 500ms, 30s, 5m, 1h, or 0")]
 pub struct InvalidTime;
 
 const SIZE_UNITS: [(&str, u64); 8] = [
@@ -36,7 +36,8 @@ const SIZE_UNITS: [(&str, u64); 8] = [
     ("gb", 1 << 30),
 ];
 
-const TIME_UNITS_MS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+const TIME_UNITS_US: [(&str, u64); 5] =
+    [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
 
 /// The digits at the start of `text`, and the rest in lower case without spaces around it.
 fn number_and_unit(text: &str) -> Option<(u64, String)> {
@@ -73,8 +74,8 @@ impl TimeSpan {
         if number == 0 && unit.is_empty() {
             return Ok(Self(Duration::ZERO));
         }
-        let factor = TIME_UNITS_MS.iter().find(|(name, _)| *name == unit).ok_or(InvalidTime)?.1;
-        number.checked_mul(factor).map(Duration::from_millis).map(Self).ok_or(InvalidTime)
+        let factor = TIME_UNITS_US.iter().find(|(name, _)| *name == unit).ok_or(InvalidTime)?.1;
+        number.checked_mul(factor).map(Duration::from_micros).map(Self).ok_or(InvalidTime)
     }
 }
 
@@ -92,10 +93,10 @@ impl fmt::Display for ByteSize {
 /// In the largest unit that leaves no remainder.
 impl fmt::Display for TimeSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = self.0.as_millis() as u64;
-        let whole = |unit: &&(&str, u64)| ms >= unit.1 && ms.is_multiple_of(unit.1);
-        match TIME_UNITS_MS.iter().rev().find(whole) {
-            Some((unit, size)) => write!(f, "{}{unit}", ms / size),
+        let us = self.0.as_micros() as u64;
+        let whole = |unit: &&(&str, u64)| us >= unit.1 && us.is_multiple_of(unit.1);
+        match TIME_UNITS_US.iter().rev().find(whole) {
+            Some((unit, size)) => write!(f, "{}{unit}", us / size),
             None => f.write_str("0"),
         }
     }
@@ -152,7 +153,7 @@ macro_rules! as_text {
 }
 
 as_text!(ByteSize, InvalidSize, "a size such as 16mb, 64kb, 1gb or 4096");
-as_text!(TimeSpan, InvalidTime, "a time such as 500ms, 30s, 5m, 1h, or 0");
+as_text!(TimeSpan, InvalidTime, "a time such as 60us, 500ms, 30s, 5m, 1h, or 0");
 
 #[cfg(test)]
 mod tests {

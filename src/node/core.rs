@@ -4,6 +4,7 @@ use super::call::Ctx;
 use super::directives::Directives;
 use super::execute::Ran;
 use super::host::Host;
+use super::loading::Loader;
 use super::output::Output;
 use super::overdue::Overdue;
 use super::replication::Replication;
@@ -29,6 +30,8 @@ pub struct Core {
     swept: Instant,
     /// The time of the latest turn.
     pub(super) turn: Instant,
+    /// The data set that is being loaded.
+    pub(super) loader: Option<Loader>,
     /// Expired keys wait to be removed.
     expire_behind: bool,
 }
@@ -136,6 +139,7 @@ impl Core {
             sampled: now.instant,
             swept: now.instant,
             turn: now.instant,
+            loader: None,
             expire_behind: false,
         };
         core.follow_as_configured(now);
@@ -305,6 +309,8 @@ impl Core {
             self.swept = now.instant;
             let used = self.server.host.allocated_bytes();
             self.server.note_memory(used);
+            self.server.save_if_due(&mut self.keyspace, now);
+            self.begin_waiting(now);
             self.close_overdue(now);
         }
     }

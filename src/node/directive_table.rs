@@ -165,7 +165,7 @@ pub(super) const TABLE: &[Directive] = &[
     D::words("replicaof", "").alias("slaveof").at_start(),
     D::text("requirepass", ""),
     D::one_of("sanitize-dump-payload", &["no", "yes", "clients"], "no"),
-    D::save_rules("save", ""),
+    D::save_rules("save", "3600 1 300 100 60 10000"),
     D::text("server_cpulist", "").at_start(),
     D::int("set-max-intset-entries", 0, I64, "512"),
     D::int("set-max-listpack-entries", 0, I64, "128"),

@@ -291,6 +291,8 @@ pub(super) enum Refusal {
 #[derive(Clone)]
 pub(super) struct Directives {
     values: Vec<Value>,
+    /// Rules of saving were loaded.
+    save_given: bool,
 }
 
 impl Default for Directives {
@@ -299,7 +301,7 @@ impl Default for Directives {
             let old = Value::Text(directive.default.to_owned());
             directive.parse(directive.default, &old).expect("defaults are valid")
         };
-        Self { values: TABLE.iter().map(parse).collect() }
+        Self { values: TABLE.iter().map(parse).collect(), save_given: false }
     }
 }
 
@@ -371,14 +373,16 @@ impl Directives {
         }
         let mut text = words.join(" ");
         if saves && !text.is_empty() {
-            // Each line adds a rule; an empty one takes all of them away.
+            // The first line takes the default away, each adds a rule; an empty one takes all away.
             if let Value::Text(old) = &self.values[place]
                 && !old.is_empty()
+                && self.save_given
             {
                 text = format!("{old} {text}");
             }
         }
         self.values[place] = directive.parse(&text, &self.values[place])?;
+        self.save_given |= matches!(directive.kind, Kind::SaveRules);
         Ok(())
     }
 

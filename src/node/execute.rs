@@ -156,8 +156,14 @@ impl Ctx<'_> {
                 return Err(refuse(error));
             }
         }
+        if let Err(error) = self.check_persistence(spec) {
+            return Err(refuse(error));
+        }
         let paused = self.server.pause.is_some() || self.server.failover_pause.is_some();
         if paused && self.is_paused(spec) {
+            return Ok(Checked::Paused);
+        }
+        if self.keyspace.is_snapshotting() && self.waits_for_snapshot(spec, request) {
             return Ok(Checked::Paused);
         }
         if let Some(transaction) = &mut self.session.transaction

@@ -33,6 +33,29 @@ pub trait Host {
     /// # Errors
     /// It cannot be written; the old one is still there.
     fn replace_config(&self, path: &Path, text: &str) -> io::Result<()>;
+
+    /// Puts a new file in place of an old one, all or nothing, and returns when a crash of the
+    /// machine does not undo it. `next` adds bytes to a buffer, and says when these are the last.
+    ///
+    /// # Errors
+    /// It cannot be written, or this host has no files; the old one is still there.
+    fn replace_file(
+        &self,
+        path: &Path,
+        next: &mut dyn FnMut(&mut Vec<u8>) -> bool,
+    ) -> io::Result<()> {
+        let _ = (path, next);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Reads a file in pieces, until its end or until `take` says no.
+    ///
+    /// # Errors
+    /// It cannot be read, or this host has no files.
+    fn read_file(&self, path: &Path, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<()> {
+        let _ = (path, take);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// What INFO says of the process.

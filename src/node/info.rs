@@ -227,31 +227,49 @@ fn memory(f: &mut Fields, ctx: &mut Ctx<'_>, figures: &ProcessFigures) {
 }
 
 fn persistence(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
-    f.flag("loading", ctx.server.replication.is_loading());
-    f.zeros(&["async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
-    f.put("current_fork_perc", "0.00");
-    f.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
-    f.put("rdb_changes_since_last_save", ctx.server.stats.dirty);
-    f.put("rdb_bgsave_in_progress", 0);
-    f.put("rdb_last_save_time", ctx.server.started.unix_ms / 1000);
-    f.put("rdb_last_bgsave_status", "ok");
-    f.put("rdb_last_bgsave_time_sec", -1);
-    f.put("rdb_current_bgsave_time_sec", -1);
-    f.zeros(&[
-        "rdb_saves",
-        "rdb_last_cow_size",
-        "rdb_last_load_keys_expired",
-        "rdb_last_load_keys_loaded",
-        "aof_enabled",
-        "aof_rewrite_in_progress",
-        "aof_rewrite_scheduled",
-    ]);
+    let persistence = &ctx.server.persistence;
+    let status = |failed: bool| if failed { "err" } else { "ok" };
+    let loading = persistence.loading.is_some() || ctx.server.replication.is_loading();
+    f.flag("loading", loading);
+    f.put("async_loading", 0);
+    // Nothing is copied on write: there is no child.
+    f.zeros(&["current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    let progress = ctx.keyspace.snapshot_progress().unwrap_or_default();
+    let share = progress.keys_done as f64 * 100.0 / progress.keys_total.max(1) as f64;
+    f.put("current_fork_perc", format_args!("{share:.2}"));
+    f.put("current_save_keys_processed", progress.keys_done);
+    f.put("current_save_keys_total", progress.keys_total);
+    f.put("rdb_changes_since_last_save", ctx.server.unsaved_changes());
+    f.flag("rdb_bgsave_in_progress", persistence.is_saving());
+    f.put("rdb_last_save_time", persistence.last_save);
+    f.put("rdb_last_bgsave_status", status(persistence.save_failed));
+    let seconds = |time: Option<Duration>| time.map_or(-1, |time| time.as_secs() as i64);
+    f.put("rdb_last_bgsave_time_sec", seconds(persistence.last_took));
+    let running = persistence.running.filter(|_| persistence.is_saving());
+    let running = running.map(|running| ctx.now.instant - running.since.instant);
+    f.put("rdb_current_bgsave_time_sec", seconds(running));
+    f.put("rdb_saves", persistence.saves);
+    f.put("rdb_last_cow_size", 0);
+    f.put("rdb_last_load_keys_expired", persistence.loaded.expired);
+    f.put("rdb_last_load_keys_loaded", persistence.loaded.keys);
+    f.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
     f.put("aof_last_rewrite_time_sec", -1);
     f.put("aof_current_rewrite_time_sec", -1);
     f.put("aof_last_bgrewrite_status", "ok");
     f.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
     f.put("aof_last_write_status", "ok");
     f.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    if let Some(loading) = &persistence.loading {
+        let (done, total) = (loading.bytes_done, loading.bytes_total);
+        let elapsed = (ctx.now.instant - loading.since.instant).as_secs();
+        let left = (elapsed * total.saturating_sub(done)).checked_div(done).unwrap_or(1);
+        f.put("loading_start_time", loading.since.unix_ms / 1000);
+        f.put("loading_total_bytes", total);
+        f.put("loading_rdb_used_mem", 0);
+        f.put("loading_loaded_bytes", done);
+        f.put("loading_loaded_perc", percent(done, total).trim_end_matches('%'));
+        f.put("loading_eta_seconds", left);
+    }
 }
 
 fn stats(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {

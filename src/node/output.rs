@@ -16,6 +16,9 @@ pub enum Output {
     Link,
     /// Parameters have changed: `hz`, `loglevel` and the like may be others.
     Reconfigured,
+    /// A snapshot has begun, or one that nobody wants has to be brought to its end: see
+    /// [`Core::snapshot_slice`](super::Core::snapshot_slice).
+    Save,
     /// SHUTDOWN was called: end in an orderly way.
     Shutdown,
 }

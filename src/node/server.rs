@@ -8,6 +8,7 @@ use super::host::Host;
 use super::latency_events::LatencyEvents;
 use super::monitor::Monitors;
 use super::output::Output;
+use super::persistence::Persistence;
 use super::propagate::Propagation;
 use super::pubsub::PubSub;
 use super::replication::Replication;
@@ -83,6 +84,8 @@ pub(super) struct Server {
     pub(super) propagation: Propagation,
     /// Slots may have got another owner since the last tick.
     pub(super) slots_changed: bool,
+    /// The data on disk.
+    pub(super) persistence: Persistence,
     /// What the shell has to do.
     pub(super) outputs: VecDeque<Output>,
 }
@@ -136,6 +139,7 @@ impl Server {
             memory_at_start,
             attack_logged: None,
             cluster: None,
+            persistence: Persistence::new(now),
             propagation: Propagation::default(),
             slots_changed: false,
             outputs: VecDeque::new(),

@@ -74,6 +74,18 @@ pub(super) struct Settings {
     pub(super) debug_allowed: Allowed,
     /// Who may change protected parameters.
     pub(super) protected_config_allowed: Allowed,
+    /// Pairs of seconds and changes after which the data is saved.
+    pub(super) save_rules: Vec<(u64, u64)>,
+    /// Whether writes are refused while saving fails.
+    pub(super) stop_writes_on_save_error: bool,
+    /// The file of the data.
+    pub(super) rdb_file: String,
+    /// Whether files have a checksum.
+    pub(super) rdb_checksum: bool,
+    /// Whether files keep the use of keys: where a policy of eviction looks at it.
+    pub(super) rdb_with_use: bool,
+    /// A pause after each key of a snapshot: for tests.
+    pub(super) rdb_key_save_delay: Duration,
     /// Whether DUMP and files compress strings.
     pub(super) rdb_compression: bool,
     /// Refuse clients from elsewhere while there is no password.
@@ -196,6 +208,7 @@ impl Settings {
         "cluster-replica-validity-factor",
         "cluster-require-full-coverage",
         "databases",
+        "dbfilename",
         "dir",
         "enable-debug-command",
         "enable-protected-configs",
@@ -224,6 +237,8 @@ impl Settings {
         "port",
         "protected-mode",
         "proto-max-bulk-len",
+        "rdb-key-save-delay",
+        "rdbchecksum",
         "rdbcompression",
         "repl-backlog-size",
         "repl-backlog-ttl",
@@ -247,6 +262,7 @@ impl Settings {
         "set-max-listpack-value",
         "slowlog-log-slower-than",
         "slowlog-max-len",
+        "stop-writes-on-bgsave-error",
         "stream-node-max-bytes",
         "stream-node-max-entries",
         "tcp-backlog",
@@ -317,6 +333,22 @@ impl Settings {
             },
             debug_allowed: Allowed::parse(directives.text("enable-debug-command")),
             protected_config_allowed: Allowed::parse(directives.text("enable-protected-configs")),
+            save_rules: {
+                let words = directives.text("save").split_ascii_whitespace();
+                let number = |word: &str| word.parse().expect("the directive holds numbers");
+                let numbers: Vec<u64> = words.map(number).collect();
+                numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
+            },
+            stop_writes_on_save_error: directives.is("stop-writes-on-bgsave-error"),
+            rdb_file: directives.text("dbfilename").to_owned(),
+            rdb_checksum: directives.is("rdbchecksum"),
+            rdb_with_use: {
+                let policy = directives.text("maxmemory-policy");
+                policy.ends_with("lru") || policy.ends_with("lfu")
+            },
+            rdb_key_save_delay: Duration::from_micros(
+                u64::try_from(directives.number("rdb-key-save-delay")).unwrap_or(0),
+            ),
             rdb_compression: directives.is("rdbcompression"),
             protected_mode: directives.is("protected-mode"),
             replication: ReplicationSettings::read(directives),

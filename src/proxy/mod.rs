@@ -24,6 +24,7 @@ mod listeners;
 mod local;
 mod map;
 pub mod metrics;
+mod moderation;
 mod options;
 mod pinned;
 mod pipeline;

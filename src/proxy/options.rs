@@ -67,6 +67,8 @@ pub struct Options {
     pub ride_out: Duration,
     /// Bytes of requests that may wait in this way, over all clients.
     pub ride_out_bytes: usize,
+    /// How long a worker that serves many clients at a time sleeps at least; zero wakes it for the first.
+    pub wake_pause: Duration,
     /// How often the topology is read again.
     pub refresh: Duration,
     /// The shortest time between two readings.
@@ -111,6 +113,7 @@ impl Default for Options {
             backend_timeout: Duration::from_secs(10),
             ride_out: Duration::from_secs(30),
             ride_out_bytes: 64 * MB,
+            wake_pause: Duration::from_micros(60),
             refresh: Duration::from_secs(15),
             refresh_min: Duration::from_millis(100),
             redirects_max: 5,

@@ -350,6 +350,21 @@ impl<'a> Db<'a> {
         self.database.insert_new(home, entry);
     }
 
+    /// Adds an entry that comes from a file.
+    ///
+    /// # Errors
+    /// Its key is there: the entry itself.
+    pub fn restore_new(&mut self, mut entry: Entry, used: Option<KeyUse>) -> Result<(), Entry> {
+        let home = self.database.home(entry.key());
+        if self.database.find(home, entry.key()).is_some() {
+            return Err(entry);
+        }
+        entry.set_usage(self.shared.usage.restored(used, self.now_ms));
+        entry.set_mark(self.shared.mark);
+        self.database.insert_new(home, entry);
+        Ok(())
+    }
+
     /// Adds an entry that comes from a file or from another node, in place of the one with its key.
     pub fn restore(&mut self, mut entry: Entry, used: Option<KeyUse>) {
         entry.set_usage(self.shared.usage.restored(used, self.now_ms));

@@ -239,6 +239,11 @@ impl Keyspace {
         self.len(None) == 0
     }
 
+    /// All entries of a database, those that have expired included, in no order.
+    pub fn entries(&self, db: usize) -> impl Iterator<Item = &Entry> {
+        self.databases[db].iter()
+    }
+
     /// Keys of a database that expire.
     pub fn expiring(&self, db: usize) -> usize {
         self.databases[db].expiring()

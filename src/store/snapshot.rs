@@ -327,6 +327,11 @@ impl Keyspace {
         self.shared.walk.is_some()
     }
 
+    /// Whether the snapshot that is being taken was given up.
+    pub fn is_snapshot_given_up(&self) -> bool {
+        self.shared.walk.as_ref().is_some_and(|walk| walk.given_up)
+    }
+
     /// How the snapshot is getting on.
     pub fn snapshot_progress(&self) -> Option<SnapshotProgress> {
         self.shared.walk.as_ref().map(|walk| walk.progress)

@@ -42,7 +42,7 @@ fn a_mistake_has_a_place_and_a_reason() {
         ("limits:\n  redirects_max: 300", (2, 18), "redirects_max"),
         ("limits:\n  clients_max: 0", (2, 16), "nonzero"),
         ("limits:\n  clients_max: -1", (2, 16), "clients_max"),
-        ("timing:\n  refresh: 15", (2, 12), "expected a time such as 500ms"),
+        ("timing:\n  refresh: 15", (2, 12), "expected a time such as 60us, 500ms"),
         ("timing:\n  suspect_after: 20s", (2, 3), "above timing.backend_timeout (10s)"),
         ("timing:\n  connect_timeout: 0", (2, 3), "expected a time above zero"),
         ("limits: {client_output_soft: 1gb}", (1, 1), "above limits.client_output_hard"),

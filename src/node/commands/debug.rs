@@ -57,6 +57,7 @@ fn debug(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
         }
         1 if is(name, "OBJECT") => return object(ctx, request),
         1 if is(name, "PROTOCOL") => return protocol(ctx, request),
+        0.. if is(name, "RELOAD") => return super::persistence::reload(ctx, request),
         1 if is(name, "SET-ACTIVE-EXPIRE") => {
             ctx.server.active_expire = integer(request.arg(2))? != 0;
             ctx.out.ok();
@@ -94,7 +95,7 @@ fn debug(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
 fn help(ctx: &mut Ctx<'_>) {
-    const LINES: [&str; 23] = [
+    const LINES: [&str; 25] = [
         "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         "CHANGE-REPL-ID",
         "    Accepted, and without effect.",
@@ -112,6 +113,8 @@ fn help(ctx: &mut Ctx<'_>) {
         "    Create <count> string keys named <prefix>:<num>, where they are missing.",
         "PROTOCOL <type>",
         "    Reply with a sample of a RESP type.",
+        "RELOAD [option ...]",
+        "    Save all data, empty the node and load it. Options: MERGE, NOFLUSH, NOSAVE.",
         "SET-ACTIVE-EXPIRE (0|1)",
         "    Turn the search for expired keys off or on.",
         "SLEEP <seconds>",

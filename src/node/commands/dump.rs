@@ -4,6 +4,7 @@ use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::node::events::Class;
+use crate::node::propagate::removal;
 use crate::resp::Request;
 use crate::store::rdb::{self, KeyUse, RdbError};
 
@@ -100,6 +101,7 @@ fn restore(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         if replaced {
             ctx.modified(key);
             ctx.notify(Class::Generic, "del", key);
+            ctx.propagate_as(&[removal(false), key]);
         }
         ctx.out.ok();
         return Ok(());
@@ -107,6 +109,13 @@ fn restore(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     ctx.db().restore(loaded.into_entry(key, expires_at), options.used);
     ctx.modified(key);
     ctx.notify(Class::Generic, "restore", key);
+    if let Some(at) = expires_at.filter(|_| ctx.propagates()) {
+        let mut buffer = itoa::Buffer::new();
+        let (at, payload) = (buffer.format(at).as_bytes(), request.arg(3));
+        let mut args: Vec<&[u8]> = vec![b"RESTORE", key, at, payload, b"ABSTTL"];
+        args.extend(request.args_from(4).filter(|word| !is(word, "absttl")));
+        ctx.propagate_as(&args);
+    }
     ctx.out.ok();
     Ok(())
 }

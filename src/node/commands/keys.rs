@@ -5,6 +5,7 @@ use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::node::events::Class;
 use crate::node::propagate::Audience;
+use crate::node::snapshots::SnapshotFor;
 use crate::resp::Request;
 use crate::store::{Entry, Keyed, Text, UsagePolicy};
 use crate::value::{Case, glob_match};
@@ -260,9 +261,15 @@ fn flushdb(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
 fn flushall(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     flush_mode(request)?;
     touch_existing(ctx, None);
+    // A save of what is gone is of no use to anybody, and the file shall not bring it back.
+    ctx.server.give_up_snapshot(ctx.keyspace, SnapshotFor::File);
     for db in 0..ctx.keyspace.databases() {
         let flushed = ctx.keyspace.flush(db);
         ctx.server.stats.dirty += flushed as u64;
+    }
+    if !ctx.server.settings.save_rules.is_empty() {
+        // What went wrong is in the log, and the data is gone either way.
+        let _ = super::save_now(ctx.server, ctx.keyspace, ctx.now);
     }
     ctx.propagate_always(Audience::All);
     ctx.server.waiters.touch_all(None);

@@ -16,6 +16,7 @@ mod keys;
 mod lcs;
 mod lists;
 mod memory;
+mod persistence;
 mod pubsub;
 mod replication;
 mod scan;
@@ -39,6 +40,7 @@ mod transactions;
 mod wait;
 
 pub(super) use connection::REDIS_VERSION;
+pub(super) use persistence::{prepare_end, save_now};
 
 use super::call::{Ctx, Handler, Handlers};
 use super::error::CommandError;
@@ -61,6 +63,7 @@ const GROUPS: &[Handlers] = &[
     lcs::HANDLERS,
     lists::HANDLERS,
     memory::HANDLERS,
+    persistence::HANDLERS,
     pubsub::HANDLERS,
     replication::HANDLERS,
     scan::HANDLERS,

@@ -1,25 +1,21 @@
 //! What is asked of the node as a whole: INFO, TIME, SHUTDOWN and the like.
 
 use super::help;
-use crate::node::args::{self, is};
+use crate::node::args;
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::node::info;
-use crate::node::output::Output;
-use crate::node::session::Close;
 use crate::resp::{Request, parse_i64};
 
 pub(super) const HANDLERS: Handlers = &[
     ("monitor", |ctx, _| ctx.monitor()),
     ("info", info),
-    ("lastsave", lastsave),
     ("latency|help", help),
     ("latency|histogram", latency_histogram),
     ("latency|history", latency_history),
     ("latency|latest", latency_latest),
     ("latency|reset", latency_reset),
     ("lolwut", lolwut),
-    ("shutdown", shutdown),
     ("slowlog|get", slowlog_get),
     ("slowlog|help", help),
     ("slowlog|len", slowlog_len),
@@ -42,40 +38,6 @@ fn time(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
     ctx.out.array(2);
     ctx.out.bulk_integer(micros / 1_000_000);
     ctx.out.bulk_integer(micros % 1_000_000);
-    Ok(())
-}
-
-/// Nothing is ever saved, so this is when the node started: what Redis says before its first save.
-fn lastsave(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
-    ctx.out.integer((ctx.server.started.unix_ms / 1000) as i64);
-    Ok(())
-}
-
-/// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`. There is no reply: the connection ends.
-fn shutdown(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
-    let (mut save, mut nosave, mut abort, mut others) = (false, false, false, false);
-    for arg in request.args_from(1) {
-        match arg {
-            _ if is(arg, "NOSAVE") => nosave = true,
-            _ if is(arg, "SAVE") => save = true,
-            _ if is(arg, "NOW") || is(arg, "FORCE") => others = true,
-            _ if is(arg, "ABORT") => abort = true,
-            _ => return Err(CommandError::Syntax),
-        }
-    }
-    if save && nosave || abort && (save || nosave || others) {
-        return Err(CommandError::Syntax);
-    }
-    if abort {
-        return Err(CommandError::line("ERR No shutdown in progress."));
-    }
-    if save {
-        return Err(CommandError::line(
-            "ERR Errors trying to SHUTDOWN. This node does not save its data yet: use NOSAVE.",
-        ));
-    }
-    ctx.server.outputs.push_back(Output::Shutdown);
-    ctx.session.close(Close::Now);
     Ok(())
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Engine {
     pub(super) copies: Copies,
     /// Another primary is to be followed than before, or none.
     pub(super) link_changed: Notify,
+    /// Told when a snapshot has begun.
+    pub(super) snapshot: tokio::sync::Notify,
     /// Told to stop, by a signal or SHUTDOWN.
     pub(super) stop: Shutdown,
 }
@@ -103,6 +105,7 @@ impl Engine {
             mesh: OnceCell::new(),
             copies: Copies::default(),
             link_changed: Notify::new(),
+            snapshot: tokio::sync::Notify::new(),
             stop,
         }
     }
@@ -123,6 +126,7 @@ impl Engine {
                 Output::Snapshot => self.copies.wake(),
                 Output::Link => self.link_changed.notify_waiters(),
                 Output::Reconfigured => super::log::set_level(&core.parameter("loglevel")),
+                Output::Save => self.snapshot.notify_one(),
                 Output::Shutdown => self.stop.request(),
             }
         }

@@ -1,5 +1,6 @@
 //! The process around a node, as the node asks for it.
 
+use super::new_file::NewFile;
 use crate::bus::IpRange;
 use crate::node::{Host, ProcessFigures};
 use std::io::{self, Read, Write};
@@ -76,6 +77,34 @@ impl Host for Process {
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(beside, path)
+    }
+
+    fn replace_file(
+        &self,
+        path: &Path,
+        next: &mut dyn FnMut(&mut Vec<u8>) -> bool,
+    ) -> io::Result<()> {
+        let mut file = NewFile::create(path)?;
+        let mut bytes = Vec::new();
+        loop {
+            let last = next(&mut bytes);
+            file.write(&bytes)?;
+            bytes.clear();
+            if last {
+                return file.keep();
+            }
+        }
+    }
+
+    fn read_file(&self, path: &Path, take: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<()> {
+        let mut file = std::fs::File::open(path)?;
+        let mut bytes = vec![0; 256 * 1024];
+        loop {
+            let count = file.read(&mut bytes)?;
+            if count == 0 || !take(&bytes[..count]) {
+                return Ok(());
+            }
+        }
     }
 }
 

@@ -7,9 +7,12 @@ mod engine;
 mod free;
 mod host;
 mod listen;
+mod load;
 mod log;
+mod new_file;
 mod persist;
 mod replica;
+mod snapshot;
 mod spool;
 mod subnets;
 mod title;
@@ -50,6 +53,9 @@ pub enum NodeError {
     /// Its nodes.conf cannot be used.
     #[error(transparent)]
     NodesConf(#[from] OpenError),
+    /// Its data cannot be loaded. The log has said why.
+    #[error("Fatal error loading the DB, check server logs. Exiting.")]
+    Load,
     /// A file or a facility that it needs.
     #[error("{what}: {source}")]
     Io {
@@ -172,12 +178,27 @@ async fn serve(mut core: Core) -> Result<ExitCode, NodeError> {
             None => std::future::pending().await,
         }
     };
-    // Whatever this node has on disk is loaded by here.
-    engine.with_core(|core| core.guard_empty_restart(Now::read()));
-    tracing::info!("Ready to accept connections");
+    tokio::task::spawn_local(snapshot::run(engine.clone()));
+    let loads = async {
+        load::at_start(&engine).await.inspect(|()| {
+            // Whatever this node has on disk is loaded by here.
+            engine.with_core(|core| core.guard_empty_restart(Now::read()));
+            tracing::info!("Ready to accept connections");
+        })
+    };
+    let serves = async {
+        match loads.await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => error,
+        }
+    };
 
     tokio::select! {
         () = stop.requested() => {}
+        error = serves => {
+            tracing::error!("Fatal error loading the DB: {error}. Exiting.");
+            return Err(NodeError::Load);
+        }
         // Nobody may hear of what a restart would undo: the node ends.
         failed = bus => return failed.map(|()| ExitCode::SUCCESS).map_err(
             NodeError::io("Fatal: can't update cluster config file."),
@@ -185,6 +206,9 @@ async fn serve(mut core: Core) -> Result<ExitCode, NodeError> {
     }
     tracing::info!("User requested shutdown...");
     engine.finish(LINGER).await;
+    engine
+        .with_core(|core| core.prepare_end(Now::read()))
+        .map_err(NodeError::io("saving the data before the end"))?;
     if let Some(mesh) = &mesh {
         mesh.save().map_err(NodeError::io("Fatal: can't update cluster config file."))?;
     }

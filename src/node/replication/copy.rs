@@ -93,7 +93,7 @@ impl Replication {
     }
 
     /// Facts about the stream that goes on after a snapshot.
-    fn aux(&self) -> [(&'static str, Vec<u8>); 3] {
+    pub(in crate::node) fn aux(&self) -> [(&'static str, Vec<u8>); 3] {
         // Whoever loads it has to know which database the next command runs in. A primary says so
         // with the next command.
         let stream_db = self.upstream.as_ref().map_or(0, |upstream| upstream.stream_db());
@@ -204,6 +204,8 @@ impl Core {
                 break whole;
             }
         };
+        self.server.release_held();
+        let Some(copy) = &mut self.server.replication.copy else { return CopyStep::Done };
         let out = match copy.kind {
             CopyKind::Direct => &mut bytes,
             CopyKind::Spooled => spool,

@@ -1,6 +1,6 @@
 //! A client's task: reads once, lets the machine do what that means, writes what it can.
 
-use super::worker::{Worker, now};
+use super::worker::{self, Worker, now};
 use crate::proxy::core::SessionId;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -59,6 +59,9 @@ fn poll(worker: &Worker, id: SessionId, cx: &mut Context<'_>) -> Poll<()> {
             Poll::Ready(Err(_)) => return Poll::Ready(()),
         }
     };
+    if reads > 0 {
+        worker::client_was_read();
+    }
     worker.carry_out_soon(core);
     if core.is_finished(id) { Poll::Ready(()) } else { Poll::Pending }
 }

@@ -1,0 +1,150 @@
+//! A data set on its way in: from a file at the start, for DEBUG RELOAD, or from a primary.
+
+use super::core::Core;
+use super::persistence::{LoadFigures, LoadProgress};
+use crate::clock::Now;
+use crate::store::rdb::{RdbError, RdbEvent, RdbReader};
+use crate::store::{Keyed, Keyspace};
+
+/// Puts what a file says into a keyspace.
+#[derive(Debug)]
+pub(super) struct Loader {
+    reader: RdbReader,
+    db: usize,
+    /// Whether keys past their expiry are left out: on a primary.
+    drops_expired: bool,
+    figures: LoadFigures,
+}
+
+/// Why a data set cannot be loaded. The lines are for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// The file itself.
+    #[error(transparent)]
+    Rdb(#[from] RdbError),
+    /// A key is there twice.
+    #[error("RDB has duplicated key '{0}' in DB {1}")]
+    Doubled(String, usize),
+    /// A database that this node does not have.
+    #[error(
+        "FATAL: Data file was created with a Redis server configured to handle more than {0} \
+         databases. Exiting"
+    )]
+    Databases(usize),
+}
+
+impl Loader {
+    pub(super) fn new(keyspace: &Keyspace, drops_expired: bool) -> Self {
+        let reader = RdbReader::new(keyspace.value_limits());
+        Self { reader, db: 0, drops_expired, figures: LoadFigures::default() }
+    }
+
+    /// Takes the next bytes.
+    pub(super) fn feed(
+        &mut self,
+        keyspace: &mut Keyspace,
+        now_ms: u64,
+        bytes: &[u8],
+    ) -> Result<(), LoadError> {
+        self.reader.feed(bytes);
+        while let Some(event) = self.reader.next()? {
+            match event {
+                RdbEvent::Aux { name, value } => self.note(&name, &value),
+                RdbEvent::Database(number) => {
+                    let databases = keyspace.databases();
+                    let known = usize::try_from(number).ok().filter(|&db| db < databases);
+                    self.db = known.ok_or(LoadError::Databases(databases))?;
+                }
+                RdbEvent::Key { entry, used } => {
+                    if self.drops_expired && entry.is_expired(now_ms) {
+                        self.figures.expired += 1;
+                        continue;
+                    }
+                    let mut db = keyspace.db(self.db, now_ms);
+                    db.restore_new(entry, used).map_err(|entry| {
+                        let key = String::from_utf8_lossy(entry.key()).into_owned();
+                        LoadError::Doubled(key, self.db)
+                    })?;
+                    self.figures.keys += 1;
+                }
+                RdbEvent::Empty { .. } => self.figures.empty += 1,
+                RdbEvent::Function(_) => {
+                    tracing::warn!("the file has a library of functions, which is left out");
+                }
+                RdbEvent::Sizes { .. } | RdbEvent::End => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A named fact.
+    fn note(&mut self, name: &[u8], value: &[u8]) {
+        let text = || String::from_utf8_lossy(value).into_owned();
+        match name {
+            b"repl-id" => self.figures.replication_id = Some(text()),
+            b"repl-offset" => self.figures.replication_offset = text().parse().ok(),
+            b"repl-stream-db" => self.figures.stream_database = text().parse().ok(),
+            b"redis-ver" | b"valkey-ver" => {
+                tracing::info!("Loading RDB produced by version {}", text());
+            }
+            _ => tracing::debug!(
+                name = %String::from_utf8_lossy(name),
+                value = %text(),
+                "a fact of the file"
+            ),
+        }
+    }
+
+    /// What was found.
+    pub(super) fn finish(self) -> Result<LoadFigures, LoadError> {
+        if !self.reader.is_done() {
+            return Err(RdbError::Short.into());
+        }
+        let LoadFigures { keys, expired, empty, .. } = &self.figures;
+        tracing::info!(
+            "Done loading RDB, keys loaded: {keys}, keys expired: {expired}, empty keys skipped: \
+             {empty}."
+        );
+        Ok(self.figures)
+    }
+}
+
+impl Core {
+    /// Begins to load a file of so many bytes (0: nobody knows). Until [`Core::end_file_load`] clients
+    /// are told to wait.
+    pub fn begin_file_load(&mut self, now: Now, bytes_total: u64) {
+        let progress = LoadProgress { since: now, bytes_total, bytes_done: 0 };
+        self.server.persistence.loading = Some(progress);
+        self.loader = Some(Loader::new(&self.keyspace, true));
+    }
+
+    /// Loads the next bytes.
+    ///
+    /// # Errors
+    /// The file cannot be loaded; what came before is there.
+    pub fn load_file(&mut self, now: Now, bytes: &[u8]) -> Result<(), LoadError> {
+        let Some(loader) = &mut self.loader else { return Ok(()) };
+        loader.feed(&mut self.keyspace, now.unix_ms, bytes)?;
+        if let Some(progress) = &mut self.server.persistence.loading {
+            progress.bytes_done += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// The file has ended: what was loaded.
+    ///
+    /// # Errors
+    /// It ended too early.
+    pub fn end_file_load(&mut self, now: Now) -> Result<LoadFigures, LoadError> {
+        let Some(loader) = self.loader.take() else { return Ok(LoadFigures::default()) };
+        let figures = loader.finish()?;
+        let persistence = &mut self.server.persistence;
+        if let Some(progress) = persistence.loading.take() {
+            let took = now.instant - progress.since.instant;
+            tracing::info!("DB loaded from disk: {:.3} seconds", took.as_secs_f64());
+        }
+        persistence.loaded = figures.clone();
+        persistence.saved_dirty = self.server.stats.dirty;
+        Ok(figures)
+    }
+}
