@@ -30,6 +30,8 @@ fuzz:
 
 # The long versions of what CI runs a slice of.
 suites:
+	cargo build --release
+	tests/suites/run
 	KEYWAY_REQUIRE_REAL=1 KEYWAY_DIFF_COMMANDS=100000 cargo test --release --test it differential -- --nocapture
 
 soak:

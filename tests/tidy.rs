@@ -250,6 +250,34 @@ fn the_list_of_limits_is_the_codes() {
     generated("docs/limits.md", &keyway::config::document_limits());
 }
 
+#[test]
+fn the_page_names_every_test_of_redis_that_does_not_pass() {
+    let list = "tests/suites/differences.txt";
+    let mut page = String::from(
+        "# Redis's own tests\n\n\
+         `make suites` runs the test files of Redis 7.0.15 that concern data, keys, transactions\n\
+         and publish/subscribe against `keyway node` (`tests/suites/run`, which fetches them from\n\
+         Debian's source package). `set-max-listpack-entries` is 0 there, since 7.0 has no sets in\n\
+         listpacks, and a list may be a listpack where 7.0 says `quicklist`. Each test passes, or\n\
+         stands here; the run fails where one of these passes.\n\n\
+         | tests | why they do not pass |\n|---|---|\n",
+    );
+    for group in read(list).split("\nbecause ").skip(1) {
+        let (reason, tests) = group.split_once('\n').expect("tests follow a reason");
+        let tests = tests.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut shown = Vec::new();
+        for line in tests {
+            let test = ["  fails ", "  skip "].iter().find_map(|how| line.strip_prefix(how));
+            let test = test.unwrap_or_else(|| panic!("{list}: neither `fails` nor `skip`: {line}"));
+            let (unit, name) = test.split_once(": ").expect("a unit and the test's name");
+            shown.push(format!("`{unit}`: {}", name.replace('|', "\\|")));
+        }
+        assert!(!shown.is_empty(), "{list}: no test follows `{reason}`");
+        page.push_str(&format!("| {} | {reason} |\n", shown.join("<br>")));
+    }
+    generated("docs/redis-tests.md", &page);
+}
+
 /// Every word of `text` that looks like one of our metrics, without a histogram's suffixes.
 fn metrics_named(text: &str) -> BTreeSet<String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';

@@ -14,6 +14,7 @@ mod directives;
 mod error;
 mod events;
 mod execute;
+mod geo;
 mod host;
 mod info;
 pub mod io;

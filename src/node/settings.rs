@@ -60,6 +60,8 @@ pub(super) struct Settings {
     pub(super) hash_compact_entries: usize,
     /// Bytes of a field or value of a hash in compact form.
     pub(super) hash_compact_value: usize,
+    /// Bytes of a HyperLogLog that is not dense.
+    pub(super) hyperloglog_sparse_max: usize,
     /// How large a node of a list may become.
     pub(super) list_limit: ListLimit,
     /// Up to which size a set stays compact.
@@ -214,6 +216,7 @@ impl Settings {
         "enable-protected-configs",
         "hash-max-listpack-entries",
         "hash-max-listpack-value",
+        "hll-sparse-max-bytes",
         "hz",
         "latency-monitor-threshold",
         "latency-tracking",
@@ -319,6 +322,7 @@ impl Settings {
             ),
             hash_compact_entries: directives.size("hash-max-listpack-entries"),
             hash_compact_value: directives.size("hash-max-listpack-value"),
+            hyperloglog_sparse_max: directives.size("hll-sparse-max-bytes"),
             list_limit: ListLimit::of_directive(directives.number("list-max-listpack-size")),
             set_limits: SetLimits {
                 intset_entries: directives.size("set-max-intset-entries"),

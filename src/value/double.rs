@@ -31,6 +31,15 @@ pub fn parse_double_bound(text: &[u8]) -> Option<f64> {
     (all && !read.number.is_nan()).then_some(read.number)
 }
 
+/// Reads what SORT compares by: as lenient as [`parse_double_bound`], but within the range of a
+/// double. For C, a number so small that digits of it are lost is out of range as well.
+pub fn parse_weight(text: &[u8]) -> Option<f64> {
+    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+    let read = strtod(text);
+    let out_of_range = read.out_of_range || read.number.is_subnormal();
+    (read.len == text.len() && !out_of_range && !read.number.is_nan()).then_some(read.number)
+}
+
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }

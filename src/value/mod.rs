@@ -6,11 +6,12 @@ mod digest;
 mod double;
 mod extended;
 mod glob;
+pub mod hyperloglog;
 mod number;
 mod sha1;
 
 pub use digest::Digest;
-pub use double::{DoubleText, parse_double, parse_double_bound};
+pub use double::{DoubleText, parse_double, parse_double_bound, parse_weight};
 pub use extended::Extended;
 pub use glob::{Case, glob_match};
 pub use number::canonical_i64;

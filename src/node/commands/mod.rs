@@ -10,7 +10,10 @@ mod connection;
 mod debug;
 mod dump;
 mod expiry;
+mod geo;
+mod geo_search;
 mod hashes;
+mod hyperloglogs;
 mod introspection;
 mod keys;
 mod lcs;
@@ -24,6 +27,7 @@ mod server;
 mod set_algebra;
 mod set_options;
 mod sets;
+mod sort;
 mod sorted_set_algebra;
 mod sorted_set_pops;
 mod sorted_set_ranges;
@@ -58,7 +62,10 @@ const GROUPS: &[Handlers] = &[
     config::HANDLERS,
     connection::HANDLERS,
     expiry::HANDLERS,
+    geo::HANDLERS,
+    geo_search::HANDLERS,
     hashes::HANDLERS,
+    hyperloglogs::HANDLERS,
     keys::HANDLERS,
     lcs::HANDLERS,
     lists::HANDLERS,
@@ -73,6 +80,7 @@ const GROUPS: &[Handlers] = &[
     server::HANDLERS,
     set_algebra::HANDLERS,
     sets::HANDLERS,
+    sort::HANDLERS,
     sorted_set_algebra::HANDLERS,
     sorted_set_pops::HANDLERS,
     sorted_set_ranges::HANDLERS,

@@ -133,7 +133,7 @@ impl AddOptions {
     }
 }
 
-fn zadd(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
+pub(super) fn zadd(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     add(ctx, request, false)
 }
 

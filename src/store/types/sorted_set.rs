@@ -318,7 +318,11 @@ impl<'a> SortedSetMut<'a> {
         }
     }
 
-    fn become_skip_list(&mut self) {
+    /// Gives it the form of a large one.
+    pub fn become_skip_list(&mut self) {
+        if let Form::SkipList(_) = self.set.0 {
+            return;
+        }
         let mut list = SkipList::new(self.hasher);
         let mut buffer = itoa::Buffer::new();
         for (member, score) in self.set.iter() {

@@ -41,6 +41,12 @@ pub(super) enum Draw {
     Group,
     Consumer,
     Idle,
+    Longitude,
+    Latitude,
+    Radius,
+    Unit,
+    By,
+    Get,
 }
 
 impl Draw {
@@ -78,6 +84,12 @@ impl Draw {
             "group" => Self::Group,
             "consumer" => Self::Consumer,
             "idle" => Self::Idle,
+            "longitude" => Self::Longitude,
+            "latitude" => Self::Latitude,
+            "radius" => Self::Radius,
+            "unit" => Self::Unit,
+            "by" => Self::By,
+            "get" => Self::Get,
             other => panic!("nothing is drawn for `{other}`"),
         }
     }
@@ -173,6 +185,26 @@ impl Draw {
                 3..5 => number(rng.random_range(1_000_000..2_000_000)),
                 _ => b"0".to_vec(),
             },
+            Self::Longitude => match rng.random_range(0..60) {
+                0 => pick(rng, &["180", "-180", "0", "180.1", "abc", "nan", "1e400", ""]),
+                _ => rng.random_range(-180.0..180.0_f64).to_string().into_bytes(),
+            },
+            Self::Latitude => match rng.random_range(0..60) {
+                0 => pick(rng, &["85.05112878", "-85.05112878", "0", "85.06", "90", "abc", "inf"]),
+                _ => rng.random_range(-85.0..85.0_f64).to_string().into_bytes(),
+            },
+            Self::Radius => match rng.random_range(0..20) {
+                0 => pick(rng, &["0", "-1", "abc", "1e9", "inf", "nan", ""]),
+                1..8 => number(rng.random_range(0..30_000)),
+                _ => rng.random_range(0.0..6_000.0_f64).to_string().into_bytes(),
+            },
+            Self::Unit => match rng.random_range(0..10) {
+                0 => pick(rng, &["m", "ft", "M", "yards", ""]),
+                _ => pick(rng, &["km", "KM", "mi", "km", "Mi"]),
+            },
+            // What SORT looks up for an element.
+            Self::By => pick(rng, &["k*", "k*", "k*->f1", "k*->f1", "k*->", "*", "k*->f*"]),
+            Self::Get => pick(rng, &["k*", "#", "k*->f1", "k*->", "none", "k1", "->*", "k*->f2"]),
             Self::Slot => match rng.random_range(0..10) {
                 0 => extreme(rng),
                 1 => number(rng.random_range(16_380..16_390)),

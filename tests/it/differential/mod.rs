@@ -91,6 +91,21 @@ fn strings() {
 }
 
 #[test]
+fn hyperloglogs() {
+    compare(&groups::HYPERLOGLOGS, Kind::Keyway);
+}
+
+#[test]
+fn geo() {
+    compare(&groups::GEO, Kind::Keyway);
+}
+
+#[test]
+fn sort() {
+    compare(&groups::SORT, Kind::Keyway);
+}
+
+#[test]
 fn bitmaps() {
     compare(&groups::BITMAPS, Kind::Keyway);
 }
