@@ -6,10 +6,12 @@
 mod check;
 pub mod node;
 pub mod proxy;
+mod read_from;
 mod units;
 
 pub use check::{Problem, check_proxy};
 pub use proxy::{ProxyConfig, Workers, document_limits};
+pub use read_from::ReadFromConfig;
 pub use units::{ByteSize, InvalidSize, InvalidTime, TimeSpan};
 
 use std::path::{Path, PathBuf};

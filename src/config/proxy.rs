@@ -3,6 +3,7 @@
 //! `config/proxy.yaml` shows every key with its default; a test holds it to this file. Options
 //! of the command line win over the file, and the file over the defaults.
 
+use super::read_from::ReadFromConfig;
 use super::units::{ByteSize, TimeSpan};
 use crate::cluster::Endpoint;
 use crate::proxy::Options;
@@ -35,6 +36,8 @@ pub struct ProxyConfig {
     pub password: Option<Secret>,
     /// Who the proxy is to the nodes.
     pub backend: BackendConfig,
+    /// Where commands that only read are sent.
+    pub read_from: ReadFromConfig,
     /// Whether clients may use PROXY REFRESH, PROXY PAUSE and PROXY RESUME.
     pub admin_commands: bool,
     /// The address that CLUSTER replies name instead of the one a client is connected to.
@@ -60,6 +63,7 @@ impl Default for ProxyConfig {
             http: None,
             password: None,
             backend: BackendConfig::default(),
+            read_from: ReadFromConfig::default(),
             admin_commands: false,
             announce: None,
             address_map: BTreeMap::new(),
@@ -113,6 +117,8 @@ impl ProxyConfig {
             refresh: timing.refresh.0,
             refresh_min: timing.refresh_min.0,
             redirects_max: limits.redirects_max.get(),
+            read_from: self.read_from.0,
+            max_lag: timing.max_lag.0,
             admin_commands: self.admin_commands,
             drain_timeout: timing.drain_timeout.0,
         }
@@ -334,6 +340,8 @@ settings! {
         suspect_after: TimeSpan = ms(500),
         /// A connection to a node silent for so long with a request waiting is closed.
         backend_timeout: TimeSpan = ms(10_000),
+        /// A replica further behind its primary than this is not read from; see `read_from`.
+        max_lag: TimeSpan = ms(10_000),
         /// How long a request that has not run is tried again; 0: never.
         ride_out: TimeSpan = ms(30_000),
         /// A thread that serves many clients at a time sleeps at least so long before it looks for more, so

@@ -66,6 +66,9 @@ pub(super) enum NoRoute {
     /// Its owner has been silent for too long.
     #[error("CLUSTERDOWN {0} does not answer")]
     Silent(Endpoint),
+    /// No replica of its owner may be read from.
+    #[error("CLUSTERDOWN no replica of {0} may be read from")]
+    NoReplica(Endpoint),
     /// As many sessions as may have a connection of their own to it.
     #[error("ERR as many clients as pinned_max allows have a connection of their own to {0}")]
     Full(Endpoint),

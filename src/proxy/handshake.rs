@@ -37,6 +37,8 @@ enum Step {
 pub(crate) enum Further {
     /// `SELECT`: the connection is for this database.
     Select(u32),
+    /// `READONLY`: a replica answers reads on it.
+    ReadOnly,
     /// `CLIENT ID`: another connection may have to name this one.
     ClientId,
 }
@@ -79,6 +81,7 @@ impl Handshake {
             Further::Select(database) => {
                 encode_request(out, &["SELECT", &database.to_string()]);
             }
+            Further::ReadOnly => encode_request(out, &["READONLY"]),
             Further::ClientId => encode_request(out, &["CLIENT", "ID"]),
         }
         false

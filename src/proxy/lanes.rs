@@ -48,6 +48,8 @@ pub(super) struct Setup {
     pub protocol: Protocol,
     /// Their database.
     pub database: u32,
+    /// Whether replicas answer reads on it.
+    pub read_only: bool,
 }
 
 impl Setup {
@@ -56,6 +58,9 @@ impl Setup {
         let mut further = Vec::new();
         if self.database > 0 {
             further.push(Further::Select(self.database));
+        }
+        if self.read_only {
+            further.push(Further::ReadOnly);
         }
         further
     }
@@ -70,7 +75,8 @@ pub(super) struct Lanes {
 impl Lanes {
     /// The two plain ones.
     pub(super) fn new() -> Self {
-        let plain = |protocol| (LaneId::plain(protocol), Setup { protocol, database: 0 });
+        let plain =
+            |protocol| (LaneId::plain(protocol), Setup { protocol, database: 0, read_only: false });
         Self { setups: BTreeMap::from([plain(Protocol::Resp2), plain(Protocol::Resp3)]) }
     }
 
@@ -81,11 +87,20 @@ impl Lanes {
 
     /// The lane of clients with this protocol and database.
     pub(super) fn of(&mut self, protocol: Protocol, database: u32) -> LaneId {
-        let wanted = Setup { protocol, database };
+        self.with(Setup { protocol, database, read_only: false })
+    }
+
+    /// The lane beside this one on which replicas answer reads.
+    pub(super) fn for_reads(&mut self, lane: LaneId) -> LaneId {
+        let wanted = Setup { read_only: true, ..self.setup(lane).clone() };
+        self.with(wanted)
+    }
+
+    fn with(&mut self, wanted: Setup) -> LaneId {
         if let Some((id, _)) = self.setups.iter().find(|(_, setup)| **setup == wanted) {
             return *id;
         }
-        // As many as there are databases, twice: none is ever taken away.
+        // As many as there are databases, four times: none is ever taken away.
         let id = LaneId(self.setups.len() as u32);
         self.setups.insert(id, wanted);
         id

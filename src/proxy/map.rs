@@ -52,6 +52,8 @@ struct Changing {
     /// The lowest version that a node has told, as its parts.
     versions: BTreeMap<Endpoint, String>,
     losses: BTreeMap<Endpoint, u32>,
+    /// Who replicates whom, as the last reading that was believed saw it.
+    replicas: Vec<(Endpoint, Endpoint)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +189,7 @@ impl ClusterMap {
         changing.last_read_began = Some(began);
         changing.last_believed = Some(now);
         changing.claims = claims;
+        changing.replicas = super::replicas::pairs(view);
         changing.learned.retain(|_, (_, at)| *at > began);
         self.slots_open.store(view.slots_open(), Ordering::Relaxed);
         self.readings.fetch_add(1, Ordering::Release);
@@ -200,6 +203,11 @@ impl ClusterMap {
         }
         self.current.store(Arc::new(next));
         Reading::Changed(changes)
+    }
+
+    /// Each replica, and its primary.
+    pub(super) fn replicas(&self) -> Vec<(Endpoint, Endpoint)> {
+        self.lock().replicas.clone()
     }
 
     /// Whether a reading that began after `at` has been made, and was believed.

@@ -29,6 +29,7 @@ mod options;
 mod pinned;
 mod pipeline;
 mod refresh;
+mod replicas;
 mod retry;
 mod route;
 mod scripts;
@@ -40,3 +41,4 @@ pub mod io;
 
 pub use map::ClusterMap;
 pub use options::Options;
+pub use replicas::ReadFrom;

@@ -1,5 +1,6 @@
 //! What a proxy can be told: every limit and time of the contract's §7, with its default.
 
+use super::replicas::ReadFrom;
 use crate::cluster::Endpoint;
 use crate::resp::Limits;
 use crate::secret::Secret;
@@ -75,6 +76,10 @@ pub struct Options {
     pub refresh_min: Duration,
     /// Redirects in a row after which a request waits instead of following the next.
     pub redirects_max: u8,
+    /// Where commands that only read are sent.
+    pub read_from: ReadFrom,
+    /// A replica that is further behind its primary is not read from.
+    pub max_lag: Duration,
     /// Whether PROXY REFRESH, PAUSE and RESUME are taken from clients.
     pub admin_commands: bool,
     /// How long clients have to finish when the proxy stops.
@@ -117,6 +122,8 @@ impl Default for Options {
             refresh: Duration::from_secs(15),
             refresh_min: Duration::from_millis(100),
             redirects_max: 5,
+            read_from: ReadFrom::Primary,
+            max_lag: Duration::from_secs(10),
             admin_commands: false,
             drain_timeout: Duration::from_secs(30),
         }

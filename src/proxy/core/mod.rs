@@ -14,8 +14,10 @@ mod clients;
 mod exec;
 mod feeds;
 mod housekeeping;
+mod order;
 mod pins;
 mod proxy_commands;
+mod reads;
 mod replies;
 mod requests;
 mod retries;
@@ -40,13 +42,15 @@ use super::listeners::Listeners;
 use super::map::ClusterMap;
 use super::metrics::{ClientEnd, LinkEnd, Span, WorkerMetrics};
 use super::options::Options;
+use super::replicas::{ReadFrom, ReadTargets};
 use super::retry::Loss;
 use super::scripts::{Scripts, Shown};
 use super::session::Session;
-use crate::cluster::Slot;
+use crate::cluster::{Endpoint, Slot};
+use arc_swap::ArcSwap;
 use slab::Slab;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -78,6 +82,8 @@ pub struct Shared {
     pub(super) scripts: Scripts,
     /// Who listens to what.
     pub listeners: Listeners,
+    /// The replicas that may be read from.
+    pub reads: ArcSwap<ReadTargets>,
     /// CLIENT PAUSE, while it lasts.
     pub pause: Mutex<Option<Pause>>,
 }
@@ -98,6 +104,10 @@ pub struct Core {
     /// What other workers are to be told.
     words: Vec<(usize, Word)>,
     pause: Option<Pause>,
+    /// Whether commands that only read may go elsewhere than to the owner of their slot.
+    reads_elsewhere: bool,
+    /// Replicas that are not asked for now, and until when.
+    avoided: BTreeMap<Endpoint, Instant>,
     buffers: BufferPool,
     incarnations: u32,
     /// Sessions with something to write, or to close.
@@ -160,6 +170,7 @@ impl Core {
         now: Instant,
     ) -> Self {
         let metrics = all_metrics[worker].clone();
+        let reads_elsewhere = options.read_from != ReadFrom::Primary;
         let backends = Backends::new(options.clone(), shared.map.clone(), metrics.clone());
         Self {
             options,
@@ -173,6 +184,8 @@ impl Core {
             subscriptions: feeds::Subscriptions::default(),
             words: Vec::new(),
             pause: None,
+            reads_elsewhere,
+            avoided: BTreeMap::new(),
             buffers: BufferPool::default(),
             incarnations: 0,
             writable: Vec::new(),

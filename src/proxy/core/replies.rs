@@ -230,6 +230,7 @@ impl Core {
                     self.sessions[session_id.index()].be_careful(slot, now);
                 }
                 self.later(session_id, expect.seq, Expect::WHOLE, &text(line), now);
+                self.avoid_for_reads(id, now);
             }
         }
     }
@@ -259,7 +260,8 @@ impl Core {
             let verdict = retry::judge(line_of(reply), &asked);
             if !matches!(verdict, Verdict::Deliver) {
                 let (sender, line) = (link.endpoint.host.clone(), line_of(reply).to_vec());
-                return self.part_not_run(session_id, &expect, &sender, &line, &asked, now);
+                self.part_not_run(session_id, &expect, &sender, &line, &asked, now);
+                return self.avoid_for_reads(id, now);
             }
         }
         match gather.answered(part, reply) {

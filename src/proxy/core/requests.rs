@@ -5,6 +5,7 @@ use super::subscriptions::in_subscribed_mode;
 use super::{Core, SessionId};
 use crate::cluster::Slot;
 use crate::command::{Class, Flags, Group, Spec, lookup_request};
+use crate::proxy::backends::NoRoute;
 use crate::proxy::gather::Gather;
 use crate::proxy::lanes::Lane;
 use crate::proxy::link::{Expect, ExpectKind, LinkId};
@@ -157,7 +158,7 @@ impl Core {
             || session.largest_reply() > self.options.large_bytes;
         let lane = Lane { id: session.lane, large };
         let generation = self.backends.topology().generation();
-        let link = self.backends.route(slot, lane, now);
+        let link = self.route_to_slot(spec, slot, lane, now);
 
         let session = &mut self.sessions[id.index()];
         if !session.pipeline.is_empty() {
@@ -168,7 +169,7 @@ impl Core {
         } else {
             session.generation = if large { u64::MAX } else { generation };
         }
-        if large {
+        if large || self.reads_elsewhere {
             // What follows must look whether it would overtake this one.
             session.generation = u64::MAX;
         }
@@ -305,6 +306,7 @@ impl Core {
         now: Instant,
     ) -> Dispatched {
         let generation = self.backends.topology().generation();
+        let elsewhere = self.may_read_elsewhere(spec);
         let session = &mut self.sessions[id.index()];
         if session.pipeline.is_empty() {
             session.generation = generation;
@@ -314,10 +316,15 @@ impl Core {
         let used = session.undispatched;
         let incarnation = session.incarnation;
         let large = used > self.options.large_bytes;
-        if large {
+        if large || elsewhere {
             session.generation = u64::MAX;
         }
         let lane = Lane { id: session.lane, large };
+        let mut routes: Vec<_> = match elsewhere {
+            true => gather.parts.iter().map(|part| self.route_read(part.slot, lane, now)).collect(),
+            false => Vec::new(),
+        };
+        let session = &mut self.sessions[id.index()];
         let Session { input, decoder, pipeline, client, .. } = &mut *session;
         let request = decoder.request(input.undecoded(), used).expect("it was there");
         let frame = decoder.was_inline().then(|| request.frame().into());
@@ -343,7 +350,11 @@ impl Core {
         let gather = work.gather.as_mut().expect("just made");
         let mut not_sent = Vec::new();
         for part in 0..gather.parts.len() {
-            match self.backends.route(gather.parts[part].slot, lane, now) {
+            let route = match routes.get_mut(part) {
+                Some(route) => std::mem::replace(route, Err(NoRoute::Uncovered)),
+                None => self.backends.route(gather.parts[part].slot, lane, now),
+            };
+            match route {
                 Ok(link) => {
                     gather.parts[part].link = link;
                     gather.parts[part].state = crate::proxy::gather::PartState::InFlight;
@@ -538,57 +549,6 @@ impl Session {
         if self.pipeline.is_empty() {
             self.input.release_decoded(buffers);
         }
-    }
-
-    /// Whether a command on `slot` that would take `link` stays behind those that it must not
-    /// overtake. One comparison, unless the map has changed since the oldest of them was sent.
-    #[inline]
-    fn keeps_order(&mut self, slot: Slot, link: LinkId, generation: u64, now: Instant) -> bool {
-        if self.generation == generation && self.careful.is_empty() {
-            return true;
-        }
-        self.keeps_order_slow(slot, link, generation, now)
-    }
-
-    #[cold]
-    fn keeps_order_slow(
-        &mut self,
-        slot: Slot,
-        link: LinkId,
-        generation: u64,
-        now: Instant,
-    ) -> bool {
-        let one_at_a_time = self.is_careful(slot, now);
-        let mut oldest_is_current = true;
-        for (at, entry) in self.pipeline.iter().enumerate() {
-            if at == 0 {
-                oldest_is_current = entry.generation == generation;
-            }
-            let overtakes = match (entry.state, &entry.work) {
-                (State::InFlight, _) => {
-                    entry.slot == Some(slot) && (one_at_a_time || entry.link != link)
-                }
-                (State::Waiting, _) => entry.slot == Some(slot),
-                (State::Gathering, Some(work)) => work.gather.as_ref().is_some_and(|gather| {
-                    gather.parts.iter().any(|part| {
-                        part.slot == slot
-                            && part.state != crate::proxy::gather::PartState::Done
-                            && (one_at_a_time || part.link != link)
-                    })
-                }),
-                (State::Gathering, None)
-                | (State::Held { .. } | State::HeldApart | State::Subscribing | State::Asking, _) => {
-                    false
-                }
-            };
-            if overtakes {
-                return false;
-            }
-        }
-        if oldest_is_current && self.generation != u64::MAX {
-            self.generation = generation;
-        }
-        true
     }
 }
 

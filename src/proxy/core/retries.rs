@@ -196,6 +196,7 @@ impl Core {
         let target = retry.target.take();
         let large = entry.frame_len as usize > self.options.large_bytes;
         let lane = Lane { id: session.lane, large };
+        let spec = entry.spec;
         if !keyed && self.backends.topology().owner(slot).is_none() {
             // Without keys any shard will do, and this one is gone.
             let other = crate::proxy::route::any_shard(self.backends.topology(), 0);
@@ -203,8 +204,9 @@ impl Core {
         }
         let route = match &target {
             Some(target) => self.backends.route_to(&target.endpoint, lane, now),
-            None => self.backends.route(slot, lane, now),
+            None => self.route_to_slot(spec, slot, lane, now),
         };
+        let session = &mut self.sessions[id.index()];
         match route {
             Ok(link) if self.backends.link(link).is_some_and(|l| l.retrying < RETRIES_PER_LINK) => {
                 let asking = target.is_some_and(|target| target.asking);

@@ -10,6 +10,7 @@ mod client;
 mod figures;
 mod metrics;
 mod refresher;
+mod replica_watch;
 mod worker;
 
 use super::Options;
@@ -98,6 +99,7 @@ impl Proxy {
         let Self { options, shared, metrics: _, acceptors, workers } = self;
         let workers = Arc::new(workers);
         let refresher = tokio::spawn(refresher::run(options.clone(), shared.clone()));
+        let watching = tokio::spawn(replica_watch::run(options.clone(), shared.clone()));
         let accepting: Vec<_> = acceptors
             .into_iter()
             .map(|acceptor| {
@@ -125,6 +127,7 @@ impl Proxy {
             () = stop.at_once() => {}
         }
         refresher.abort();
+        watching.abort();
         for worker in workers.iter() {
             worker.stop();
         }

@@ -10,6 +10,7 @@ mod failover;
 mod introspection;
 mod limits;
 mod pauses;
+mod replica_reads;
 mod reshard;
 mod scripts;
 mod subscriptions;

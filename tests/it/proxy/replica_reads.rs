@@ -1,0 +1,90 @@
+//! Reads from replicas: who answers them, and what happens when a replica will not do.
+
+use super::reach_all;
+use crate::support::{Cluster, Keyway, Server, wait_for};
+use keyway::resp::Reply;
+use std::time::Duration;
+
+/// How often a node has run GET.
+fn gets(node: &Server) -> u64 {
+    let text = node.client().text(&["INFO", "commandstats"]);
+    let calls = text.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls="));
+    calls.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn reads_go_to_replicas_and_writes_do_not() {
+    let Some(mut cluster) = Cluster::redis(2, 1) else { return };
+    let proxy = Keyway::proxy_with(&cluster.seeds(), "workers: 1\nread_from: replica\n");
+    reach_all(&cluster, &proxy);
+    let mut client = proxy.client();
+    let keys: Vec<String> = (0..2).map(|n| cluster.key_of(n, "read")).collect();
+    for key in &keys {
+        client.ok(&["SET", key, "1"]);
+    }
+    // A read waits until a replica will do: no sooner is this answered.
+    for key in &keys {
+        wait_for("the replica has it", Duration::from_secs(10), || {
+            client.call(&["GET", key]) == Reply::bulk("1")
+        });
+    }
+    let mut command = vec!["MGET"];
+    command.extend(keys.iter().map(String::as_str));
+    let both = Reply::Array(vec![Reply::bulk("1"), Reply::bulk("1")]);
+    assert_eq!(client.call(&command), both);
+    for number in 0..100 {
+        let key = &keys[number % 2];
+        assert_eq!(client.call(&["GET", key]), Reply::bulk("1"));
+    }
+    for node in &cluster.nodes()[..2] {
+        assert_eq!(gets(node), 0, "no primary was read from");
+    }
+    for node in &cluster.nodes()[2..] {
+        assert!(gets(node) >= 50, "{}", gets(node));
+    }
+
+    // A command behind a write on its slot does not overtake it, though it goes elsewhere.
+    let pipeline: Vec<Vec<&str>> = vec![vec!["SET", &keys[0], "2"], vec!["GET", &keys[0]]];
+    let replies = client.pipeline(&pipeline);
+    assert_eq!(replies[0], Reply::simple("OK"));
+    wait_for("the write reaches the replica", Duration::from_secs(10), || {
+        client.call(&["GET", &keys[0]]) == Reply::bulk("2")
+    });
+
+    // Another proxy prefers replicas: when one falls silent, its primary is read from.
+    let other = Keyway::proxy_with(&cluster.seeds(), "workers: 1\nread_from: prefer_replica\n");
+    reach_all(&cluster, &other);
+    let mut client = other.client();
+    let before = gets(&cluster.nodes()[2]);
+    wait_for("the replica is preferred", Duration::from_secs(10), || {
+        client.call(&["GET", &keys[0]]) == Reply::bulk("2") && gets(&cluster.nodes()[2]) > before
+    });
+    cluster.node_mut(2).pause();
+    for _ in 0..20 {
+        assert_eq!(client.call(&["GET", &keys[0]]), Reply::bulk("2"));
+    }
+    assert!(gets(&cluster.nodes()[0]) > 0, "the primary answers");
+    cluster.node_mut(2).resume();
+}
+
+#[test]
+fn the_nearest_node_answers_and_a_failover_is_no_error() {
+    let Some(mut cluster) = Cluster::redis(3, 1) else { return };
+    let proxy = Keyway::proxy_with(&cluster.seeds(), "workers: 1\nread_from: nearest\n");
+    reach_all(&cluster, &proxy);
+    cluster.await_replicas_online();
+    let mut client = proxy.client();
+    let key = cluster.key_of(0, "read");
+    client.ok(&["SET", &key, "1"]);
+    wait_for("it is read from wherever", Duration::from_secs(10), || {
+        client.call(&["GET", &key]) == Reply::bulk("1")
+    });
+    cluster.node_mut(0).kill();
+    wait_for("the replica is promoted", Duration::from_secs(60), || {
+        let reply = client.call(&["GET", &key]);
+        assert!(matches!(reply, Reply::Bulk(_) | Reply::Null), "{reply:?}");
+        cluster.nodes()[3].info("role") == "master"
+    });
+    assert_eq!(client.call(&["SET", &key, "2"]), Reply::simple("OK"));
+    assert_eq!(client.call(&["GET", &key]), Reply::bulk("2"));
+}
