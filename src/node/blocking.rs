@@ -14,6 +14,7 @@ use super::call::Ctx;
 use super::session::ClientId;
 use crate::command::Spec;
 use crate::resp::OwnedRequest;
+use crate::store::Type;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
@@ -48,7 +49,9 @@ pub(super) enum Subject {
         db: usize,
         /// The keys.
         keys: Box<[Box<[u8]>]>,
-        /// The command is also to be run again when such a key has gone.
+        /// What a key must hold: one that comes as something else has not come.
+        of: Type,
+        /// The command is also to be run again when such a key has gone, or is something else.
         gone_too: bool,
     },
     /// What replicas have acknowledged.
@@ -81,11 +84,32 @@ pub(super) struct Waiters {
 
 #[derive(Debug, Default)]
 struct Queue {
-    clients: BTreeMap<Ticket, ClientId>,
+    clients: BTreeMap<Ticket, Waiter>,
     /// How many of them want to know that the key has gone.
     gone_too: usize,
     /// It is in [`Waiters::ready`].
     ready: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    client: ClientId,
+    /// What the key must hold; anything if none.
+    of: Option<Type>,
+    gone_too: bool,
+}
+
+impl Queue {
+    /// The first client from a ticket on that wants a key that holds this, or that has gone.
+    fn first(&self, from: Ticket, holds: Option<Type>) -> Option<(Ticket, ClientId)> {
+        if holds.is_none() && self.gone_too == 0 {
+            // However many there are, nobody has to be asked.
+            return None;
+        }
+        let mut waiters = self.clients.range(from..);
+        let wants = |waiter: &Waiter| waiter.gone_too || waiter.of == holds;
+        waiters.find(|(_, waiter)| wants(waiter)).map(|(&ticket, waiter)| (ticket, waiter.client))
+    }
 }
 
 impl Waiters {
@@ -104,16 +128,19 @@ impl Waiters {
         self.clients.insert(client);
         self.limited += usize::from(until.is_some());
         match &subject {
-            Subject::Keys { db, keys, gone_too } => {
+            Subject::Keys { db, keys, of, gone_too } => {
                 let queues = self.keys.entry(*db).or_default();
+                let waiter = Waiter { client, of: Some(*of), gone_too: *gone_too };
                 for key in keys {
                     let queue = queues.entry(key.clone()).or_default();
-                    queue.clients.insert(ticket, client);
+                    queue.clients.insert(ticket, waiter);
                     queue.gone_too += usize::from(*gone_too);
                 }
             }
             Subject::Acknowledgements => {
-                self.acknowledgements.clients.insert(ticket, client);
+                let waiter = Waiter { client, of: None, gone_too: true };
+                self.acknowledgements.clients.insert(ticket, waiter);
+                self.acknowledgements.gone_too += 1;
             }
         }
         Box::new(Blocked { spec, request, subject, until, timed_out, client, ticket })
@@ -124,7 +151,7 @@ impl Waiters {
         self.clients.remove(&blocked.client);
         self.limited -= usize::from(blocked.until.is_some());
         match &blocked.subject {
-            Subject::Keys { db, keys, gone_too } => {
+            Subject::Keys { db, keys, gone_too, .. } => {
                 let Some(queues) = self.keys.get_mut(db) else { return };
                 for key in keys {
                     let Some(queue) = queues.get_mut(key) else { continue };
@@ -140,39 +167,38 @@ impl Waiters {
             }
             Subject::Acknowledgements => {
                 self.acknowledgements.clients.remove(&blocked.ticket);
+                self.acknowledgements.gone_too -= 1;
             }
         }
     }
 
-    /// A key has changed, come or gone.
+    /// Whether anyone waits for a key.
     #[inline]
-    pub(super) fn touch(&mut self, db: usize, key: &[u8]) {
-        if !self.keys.is_empty() {
-            self.touch_awaited(db, key);
-        }
+    pub(super) fn await_keys(&self) -> bool {
+        !self.keys.is_empty()
     }
 
-    #[cold]
-    fn touch_awaited(&mut self, db: usize, key: &[u8]) {
+    /// Whether anyone waits for this key.
+    pub(super) fn await_key(&self, db: usize, key: &[u8]) -> bool {
+        self.keys.get(&db).is_some_and(|queues| queues.contains_key(key))
+    }
+
+    /// The keys of a database, of all if `None`, that anyone waits for.
+    pub(super) fn awaited(&self, db: Option<usize>) -> Vec<(usize, Box<[u8]>)> {
+        let wanted = self.keys.iter().filter(|(of, _)| db.is_none_or(|db| db == **of));
+        wanted.flat_map(|(of, queues)| queues.keys().map(|key| (*of, key.clone()))).collect()
+    }
+
+    /// A key has changed, come or gone: this is what it holds. It is ready if that is what anyone
+    /// waits for.
+    pub(super) fn touch(&mut self, db: usize, key: &[u8], holds: Option<Type>) {
         let queue = self.keys.get_mut(&db).and_then(|queues| queues.get_mut(key));
         if let Some(queue) = queue
-            && !std::mem::replace(&mut queue.ready, true)
+            && !queue.ready
+            && queue.first(0, holds).is_some()
         {
+            queue.ready = true;
             self.ready.push_back(Ready::Key(db, key.into()));
-        }
-    }
-
-    /// Any key of a database, of all if `None`, may have changed, come or gone.
-    pub(super) fn touch_all(&mut self, db: Option<usize>) {
-        for (of, queues) in &mut self.keys {
-            if db.is_some_and(|db| db != *of) {
-                continue;
-            }
-            for (key, queue) in queues {
-                if !std::mem::replace(&mut queue.ready, true) {
-                    self.ready.push_back(Ready::Key(*of, key.clone()));
-                }
-            }
         }
     }
 
@@ -200,21 +226,16 @@ impl Waiters {
         Some((ready, self.last_ticket))
     }
 
-    /// The first client behind `after`, up to `last`, that waits for this; and its ticket.
+    /// The first client behind `after`, up to `last`, that waits for this as it is; and its ticket.
     pub(super) fn waiter(
         &mut self,
         of: &Ready,
+        holds: Option<Type>,
         after: Ticket,
         last: Ticket,
     ) -> Option<(Ticket, ClientId)> {
-        let queue = self.queue_mut(of)?;
-        let (&ticket, &client) = queue.clients.range(after + 1..).next()?;
+        let (ticket, client) = self.queue_mut(of)?.first(after + 1, holds)?;
         (ticket <= last).then_some((ticket, client))
-    }
-
-    /// Whether anyone wants to know that this has gone.
-    pub(super) fn any_for_gone(&mut self, of: &Ready) -> bool {
-        self.queue_mut(of).is_some_and(|queue| queue.gone_too > 0)
     }
 
     fn queue_mut(&mut self, of: &Ready) -> Option<&mut Queue> {
@@ -256,7 +277,7 @@ mod tests {
         let keys = keys.iter().map(|key| key.as_bytes().into()).collect();
         let spec = crate::command::lookup(b"blpop").expect("in the table");
         let request = OwnedRequest::from_args(&["BLPOP"]);
-        let subject = Subject::Keys { db: 0, keys, gone_too };
+        let subject = Subject::Keys { db: 0, keys, of: Type::List, gone_too };
         waiters.add(client, spec, request, subject, None, |_| {})
     }
 
@@ -265,7 +286,7 @@ mod tests {
         let mut all = Vec::new();
         while let Some((ready, last)) = waiters.next_ready() {
             let (mut after, mut clients) = (0, Vec::new());
-            while let Some((ticket, client)) = waiters.waiter(&ready, after, last) {
+            while let Some((ticket, client)) = waiters.waiter(&ready, LIST, after, last) {
                 after = ticket;
                 clients.push(client);
             }
@@ -273,6 +294,8 @@ mod tests {
         }
         all
     }
+
+    const LIST: Option<Type> = Some(Type::List);
 
     fn key(name: &str) -> Ready {
         Ready::Key(0, name.as_bytes().into())
@@ -284,11 +307,11 @@ mod tests {
         let _both = add(&mut waiters, 1, &["a", "b"], false);
         let _second = add(&mut waiters, 2, &["b"], false);
         let _first = add(&mut waiters, 3, &["a"], false);
-        waiters.touch(0, b"b");
-        waiters.touch(0, b"nobody's");
-        waiters.touch(1, b"a");
-        waiters.touch(0, b"a");
-        waiters.touch(0, b"b");
+        waiters.touch(0, b"b", LIST);
+        waiters.touch(0, b"nobody's", LIST);
+        waiters.touch(1, b"a", LIST);
+        waiters.touch(0, b"a", LIST);
+        waiters.touch(0, b"b", LIST);
         assert_eq!(asked(&mut waiters), [(key("b"), vec![1, 2]), (key("a"), vec![1, 3])]);
         assert!(!waiters.has_ready());
     }
@@ -299,14 +322,13 @@ mod tests {
         let first = add(&mut waiters, 1, &["a", "b"], false);
         let second = add(&mut waiters, 2, &["a"], true);
         assert_eq!((waiters.len(), waiters.keys()), (2, (2, 1)));
-        waiters.touch(0, b"a");
-        waiters.touch(0, b"b");
+        waiters.touch(0, b"a", LIST);
+        waiters.touch(0, b"b", LIST);
         waiters.remove(&first);
         assert_eq!(asked(&mut waiters), [(key("a"), vec![2]), (key("b"), vec![])]);
-        assert!(waiters.any_for_gone(&key("a")) && !waiters.any_for_gone(&key("b")));
         waiters.remove(&second);
         assert_eq!((waiters.len(), waiters.keys()), (0, (0, 0)));
-        waiters.touch(0, b"a");
+        waiters.touch(0, b"a", LIST);
         assert!(!waiters.has_ready());
     }
 
@@ -314,12 +336,28 @@ mod tests {
     fn whoever_blocks_while_a_key_is_served_waits_for_the_next_time() {
         let mut waiters = Waiters::default();
         let _old = add(&mut waiters, 1, &["a"], false);
-        waiters.touch_all(None);
+        assert_eq!(waiters.awaited(Some(1)), []);
+        assert_eq!(waiters.awaited(None), [(0, b"a"[..].into())]);
+        waiters.touch(0, b"a", LIST);
         let (ready, last) = waiters.next_ready().expect("a");
         let _new = add(&mut waiters, 2, &["a"], false);
-        assert_eq!(waiters.waiter(&ready, 0, last), Some((1, 1)));
-        assert_eq!(waiters.waiter(&ready, 1, last), None);
-        waiters.touch(0, b"a");
+        assert_eq!(waiters.waiter(&ready, LIST, 0, last), Some((1, 1)));
+        assert_eq!(waiters.waiter(&ready, LIST, 1, last), None);
+        waiters.touch(0, b"a", LIST);
         assert_eq!(asked(&mut waiters), [(key("a"), vec![1, 2])]);
+    }
+
+    #[test]
+    fn a_key_is_ready_for_those_who_wait_for_what_it_holds() {
+        let mut waiters = Waiters::default();
+        let _list = add(&mut waiters, 1, &["a"], false);
+        waiters.touch(0, b"a", None);
+        waiters.touch(0, b"a", Some(Type::Hash));
+        assert!(!waiters.has_ready());
+        let _group = add(&mut waiters, 2, &["a"], true);
+        waiters.touch(0, b"a", None);
+        let (ready, last) = waiters.next_ready().expect("somebody wants to know");
+        assert_eq!(waiters.waiter(&ready, None, 0, last), Some((2, 2)));
+        assert_eq!(waiters.waiter(&ready, LIST, 0, last), Some((1, 1)));
     }
 }

@@ -78,8 +78,33 @@ impl<'a> Ctx<'a> {
     #[inline]
     pub(super) fn modified(&mut self, key: &[u8]) {
         self.server.stats.dirty += 1;
-        self.server.watched.touch(self.session.db, key);
-        self.server.waiters.touch(self.session.db, key);
+        self.touched(self.session.db, key);
+    }
+
+    /// The same for a key of any database, and without counting it as a change.
+    #[inline]
+    pub(super) fn touched(&mut self, db: usize, key: &[u8]) {
+        self.server.watched.touch(db, key);
+        if self.server.waiters.await_keys() {
+            self.touch_awaited(db, key);
+        }
+    }
+
+    /// The same for those alone who wait for the key.
+    #[cold]
+    pub(super) fn touch_awaited(&mut self, db: usize, key: &[u8]) {
+        if self.server.waiters.await_key(db, key) {
+            let holds = self.keyspace.db(db, self.now.unix_ms).type_of(key);
+            self.server.waiters.touch(db, key, holds);
+        }
+    }
+
+    /// Any key of a database, of all if `None`, may have come, gone or changed. Watchers are told
+    /// by whoever knows which.
+    pub(super) fn touch_all_awaited(&mut self, db: Option<usize>) {
+        for (db, key) in self.server.waiters.awaited(db) {
+            self.touch_awaited(db, &key);
+        }
     }
 
     /// Whether a key is there and not past its expiry. Does not count as a use of it.

@@ -17,7 +17,7 @@ use crate::clock::Now;
 use crate::cluster::{Slot, SlotSet};
 use crate::command::Flags;
 use crate::resp::{Encoder, OwnedRequest};
-use crate::store::Keyspace;
+use crate::store::{Keyspace, Type};
 use crate::value::Extended;
 use std::time::{Duration, Instant};
 
@@ -60,12 +60,13 @@ impl Ctx<'_> {
         self.ready.is_none_or(|ready| ready == key)
     }
 
-    /// Blocks the client until one of these keys changes, and then runs its command again; with
-    /// `gone_too` also when the key has gone. Nothing is to be written by the caller. A command
+    /// Blocks the client until one of these keys changes and holds such a value, and then runs its
+    /// command again; with `gone_too` also when the key has gone, or holds something else. Nothing is to be written by the caller. A command
     /// that was run again and blocks again waits on in its old place, for as long as it would have.
     pub(super) fn block<'k>(
         &mut self,
         keys: impl Iterator<Item = &'k [u8]>,
+        of: Type,
         gone_too: bool,
         wait: Wait,
     ) {
@@ -73,7 +74,7 @@ impl Ctx<'_> {
         keys.sort_unstable();
         keys.dedup();
         let db = self.session.db;
-        self.block_on(Subject::Keys { db, keys: keys.into(), gone_too }, wait);
+        self.block_on(Subject::Keys { db, keys: keys.into(), of, gone_too }, wait);
     }
 
     /// Lets a command that runs again wait on. False if it runs for the first time.
@@ -222,14 +223,18 @@ impl Ctx<'_> {
     }
 }
 
-/// Ends the waits of all clients: the node is no primary any longer.
+/// Ends the waits of all clients, and then their connections: the node is no primary any longer,
+/// and who finds that out by a name must look it up again.
 pub(super) fn unblock_all(now: Now, keyspace: &mut Keyspace, server: &mut Server) {
     const ROLE_CHANGED: CommandError = CommandError::line(
         "UNBLOCKED force unblock from blocking operation, instance state changed (master -> \
          replica?)",
     );
     for client in server.waiters.clients() {
-        with_client(now, keyspace, server, client, |ctx| ctx.unblock_with(&ROLE_CHANGED));
+        with_client(now, keyspace, server, client, |ctx| {
+            ctx.unblock_with(&ROLE_CHANGED);
+            ctx.session.close(Close::AfterReplies);
+        });
     }
 }
 
@@ -246,18 +251,14 @@ impl Server {
 pub(super) fn serve_ready(now: Now, keyspace: &mut Keyspace, server: &mut Server) {
     while let Some((ready, last)) = server.waiters.next_ready() {
         let mut after = 0;
-        while let Some((ticket, client)) = server.waiters.waiter(&ready, after, last) {
-            after = ticket;
-            if let Ready::Key(db, key) = &ready
-                && !keyspace.db(*db, now.unix_ms).contains(key)
-                && !server.waiters.any_for_gone(&ready)
-            {
-                break;
-            }
-            let key = match &ready {
-                Ready::Key(_, key) => Some(&**key),
-                Ready::Acknowledgements => None,
+        loop {
+            let (key, holds) = match &ready {
+                Ready::Key(db, key) => (Some(&**key), keyspace.db(*db, now.unix_ms).type_of(key)),
+                Ready::Acknowledgements => (None, None),
             };
+            let waiter = server.waiters.waiter(&ready, holds, after, last);
+            let Some((ticket, client)) = waiter else { break };
+            after = ticket;
             with_client_for(now, keyspace, server, client, key, |ctx| {
                 if ctx.session.close == Close::No
                     && let Some(blocked) = ctx.session.blocked.take()

@@ -230,6 +230,11 @@ impl<'a> Db<'a> {
         Some(self.database.at(place))
     }
 
+    /// The type of what a key holds; none if it is not there.
+    pub fn type_of(&mut self, key: &[u8]) -> Option<Type> {
+        self.peek(key).map(Entry::type_of)
+    }
+
     /// Whether the key is there.
     pub fn contains(&mut self, key: &[u8]) -> bool {
         self.find(key).is_some()

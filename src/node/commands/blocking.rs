@@ -39,10 +39,7 @@ fn take_or_wait(
         if !ctx.is_candidate(key) {
             continue;
         }
-        // To who waits already, a key that has come as something else has not come.
-        let waits = ctx.ready_key().is_some();
-        let mut has_come = || ctx.db().peek(key).is_some_and(|entry| entry.type_of() == of);
-        if (!waits || has_come()) && take(ctx, key)? {
+        if take(ctx, key)? {
             return Ok(());
         }
     }
@@ -54,7 +51,7 @@ fn take_or_wait(
         return Ok(());
     }
     let keys = keys.map(|at| request.arg(at));
-    ctx.block(keys, false, Wait { request: request.to_owned(), until, timed_out: no_array });
+    ctx.block(keys, of, false, Wait { request: request.to_owned(), until, timed_out: no_array });
     Ok(())
 }
 

@@ -171,8 +171,7 @@ fn copy(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     };
     if copied {
         ctx.server.stats.dirty += 1;
-        ctx.server.watched.touch(to_db, to);
-        ctx.server.waiters.touch(to_db, to);
+        ctx.touched(to_db, to);
         ctx.notify_in(to_db, Class::Generic, "copy_to", to);
     }
     ctx.out.integer(i64::from(copied));
@@ -191,8 +190,7 @@ fn move_key(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let moved = ctx.keyspace.move_key(from, to, key, ctx.now.unix_ms);
     if moved {
         ctx.modified(key);
-        ctx.server.watched.touch(to, key);
-        ctx.server.waiters.touch(to, key);
+        ctx.touched(to, key);
         ctx.notify(Class::Generic, "move_from", key);
         ctx.notify_in(to, Class::Generic, "move_to", key);
     }
@@ -222,8 +220,8 @@ fn swapdb(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         // A key that is there now and was not before has changed as well.
         touch_existing(ctx, Some(a));
         touch_existing(ctx, Some(b));
-        ctx.server.waiters.touch_all(Some(a));
-        ctx.server.waiters.touch_all(Some(b));
+        ctx.touch_all_awaited(Some(a));
+        ctx.touch_all_awaited(Some(b));
     }
     ctx.server.stats.dirty += 1;
     ctx.out.ok();
@@ -253,7 +251,7 @@ fn flushdb(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let flushed = ctx.keyspace.flush(db);
     ctx.server.stats.dirty += flushed as u64;
     ctx.propagate_always(Audience::All);
-    ctx.server.waiters.touch_all(Some(db));
+    ctx.touch_all_awaited(Some(db));
     ctx.out.ok();
     Ok(())
 }
@@ -272,7 +270,7 @@ fn flushall(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         let _ = super::save_now(ctx.server, ctx.keyspace, ctx.now);
     }
     ctx.propagate_always(Audience::All);
-    ctx.server.waiters.touch_all(None);
+    ctx.touch_all_awaited(None);
     ctx.out.ok();
     Ok(())
 }

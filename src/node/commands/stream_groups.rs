@@ -140,7 +140,7 @@ fn destroy(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         ctx.server.stats.dirty += 1;
         ctx.notify(Class::Stream, "xgroup-destroy", request.arg(2));
         // Whoever waits to read for it hears that it has gone.
-        ctx.server.waiters.touch(ctx.session.db, request.arg(2));
+        ctx.touch_awaited(ctx.session.db, request.arg(2));
     }
     Ok(())
 }

@@ -183,7 +183,7 @@ fn wait(ctx: &mut Ctx<'_>, request: &Request<'_>, options: &Options<'_>, for_gro
     let wait = Wait { request, until, timed_out: no_array };
     let keys = args[options.keys_at..options.keys_at + options.keys].iter().map(|key| &**key);
     // Who reads for a group hears of its end, and of that of its stream.
-    ctx.block(keys, for_group, wait);
+    ctx.block(keys, Type::Stream, for_group, wait);
     Ok(())
 }
 

@@ -235,3 +235,48 @@ fn a_pause_holds_back_whoever_would_block_and_ends_no_wait_late() {
     node.now = node.now.after(Duration::from_millis(500));
     assert_eq!(node.arrived(&mut one), "*-1|");
 }
+
+#[test]
+fn who_waits_at_a_primary_that_is_one_no_longer_is_sent_away() {
+    let mut node = Node::new(&[]);
+    let mut other = node.client();
+    let mut one = node.waiting("BLPOP k 0");
+    let mut two = node.waiting("BLMOVE k l LEFT LEFT 5");
+    assert_eq!(node.replies(&mut other, "REPLICAOF 127.0.0.1 1"), "+OK|");
+    for client in [&mut one, &mut two] {
+        let (reply, progress) = node.send(client, b"");
+        assert_eq!(
+            reply,
+            "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> \
+             replica?)\r\n"
+        );
+        assert_eq!(progress, Progress::CloseAfterReplies);
+    }
+    assert_eq!(node.core.server.waiters.len(), 0);
+}
+
+#[test]
+fn keys_that_come_with_another_database_have_come() {
+    let mut node = Node::new(&[]);
+    let mut other = node.client();
+    let mut one = node.waiting("BLPOP a 0");
+    let mut two = node.waiting("BLPOP b 0");
+    for line in ["SELECT 1", "RPUSH a x", "SET b text", "SWAPDB 0 1"] {
+        node.replies(&mut other, line);
+    }
+    assert_eq!(node.arrived(&mut one), "*2|$1|a|$1|x|");
+    assert_eq!(node.arrived(&mut two), "");
+    node.send(&mut other, b"RPUSH b y\r\nMOVE b 0\r\n");
+    assert_eq!(node.arrived(&mut two), "", "there is a text of that name");
+    node.send(&mut other, b"COPY b b DB 0 REPLACE\r\n");
+    assert_eq!(node.arrived(&mut two), "*2|$1|b|$1|y|");
+}
+
+#[test]
+fn keys_that_went_before_they_came_are_served_as_they_came() {
+    let mut node = Node::new(&[]);
+    let mut other = node.client();
+    let mut one = node.waiting("BLPOP a b 0");
+    node.send(&mut other, b"MULTI\r\nFLUSHALL\r\nDEL a\r\nRPUSH b x\r\nRPUSH a y\r\nEXEC\r\n");
+    assert_eq!(node.arrived(&mut one), "*2|$1|b|$1|x|");
+}
