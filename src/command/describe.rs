@@ -3,9 +3,11 @@
 //! A server does not have every command of the table: each function takes a filter, which says
 //! what it has (the node) or routes (the proxy).
 
+use super::flags::{Categories, Flags};
+use super::key_spec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 use super::keys::{exact_flags, keys};
 use super::lookup::{lookup_full_name, lookup_subcommand};
-use super::spec::{BeginSearch, Categories, FindKeys, Flags, KeyFlags, KeySpec, Spec};
+use super::spec::Spec;
 use super::syntax::{Argument, Kind, parse};
 use super::{all, commands, lookup};
 use crate::resp::{Encoder, Request, Span};

@@ -4,7 +4,9 @@
 //! (SORT, SORT_RO, MIGRATE) are read here. Nothing is allocated, and no number a client sends can
 //! make an index that is out of range.
 
-use super::spec::{BeginSearch, FindKeys, Flags, KeyFlags, KeySpec, Spec};
+use super::flags::Flags;
+use super::key_spec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
+use super::spec::Spec;
 use crate::resp::{Request, parse_i64};
 
 /// One key of a request.

@@ -2,9 +2,12 @@
 //!
 //! [`lookup_request`] finds a request's [`Spec`]; [`all`] walks the table.
 
+mod bits;
 pub mod describe;
 #[doc(hidden)]
 pub mod docs;
+mod flags;
+mod key_spec;
 mod keys;
 mod lookup;
 mod spec;
@@ -13,12 +16,11 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use flags::{Categories, Flags};
+pub use key_spec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub use keys::{KeyAt, Keys, KeysError, exact_flags, first_key, for_each_key, keys, may_block};
 pub use lookup::{UnknownCommand, lookup, lookup_full_name, lookup_request, lookup_subcommand};
-pub use spec::{
-    Arity, BeginSearch, Categories, Class, Deprecated, FindKeys, Flags, Group, KeyFlags, KeySpec,
-    RequestPolicy, ResponsePolicy, Spec,
-};
+pub use spec::{Arity, Class, Deprecated, Group, RequestPolicy, ResponsePolicy, Spec};
 pub use table::COUNT;
 
 /// Every command and subcommand, sorted by name, a container right before its subcommands: the

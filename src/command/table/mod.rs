@@ -5,7 +5,8 @@
 //! Valkey 8 and 9 is marked by its `since`: a node that lacks a command leaves it out of its
 //! replies, the proxy routes it to those that have it.
 
-use super::spec::{BeginSearch, FindKeys, KeyFlags, KeySpec, Spec};
+use super::key_spec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
+use super::spec::Spec;
 
 /// A set of flags from their names.
 macro_rules! flags {
