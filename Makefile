@@ -1,6 +1,6 @@
 # What CONTRIBUTING.md names. `make check` is what CI runs, less the installation of servers.
 
-.PHONY: check fmt lint test doc docs bench suites matrix soak fuzz
+.PHONY: check fmt lint test doc docs bench memory suites matrix soak fuzz
 
 check: fmt lint doc test
 
@@ -47,3 +47,9 @@ matrix:
 bench:
 	cargo build --profile dist
 	@echo "target/dist/keyway is built; docs/benchmarks.md has the commands"
+
+# Bytes per key of every type, beside redis-server and a valkey-server, where VALKEY names one.
+VALKEY ?=
+memory:
+	cargo build --release
+	benches/memory.py target/release/keyway redis-server $(VALKEY)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 mod blocking;
 mod pubsub;
+mod streams;
 
 struct StillHost;
 

@@ -85,6 +85,54 @@ fn what_changes_something_goes_on_as_it_came_and_what_does_not_stays() {
     ]);
 }
 
+/// As Valkey 9.1.2 sends it: 7.0.15 tells how far a group has read only where nothing else does.
+#[test]
+fn what_a_stream_chose_goes_on_as_what_it_chose() {
+    Tapped::new(&[("stream-node-max-entries", "1")]).check(&[
+        ("XADD t 5-* a 1", "SELECT 0; XADD t 5-0 a 1"),
+        ("XADD t MAXLEN ~ 1 7-* a 1", "XADD t MAXLEN = 1 7-0 a 1"),
+        ("XADD t MINID ~ 3 7-* a 1", "XADD t MINID = 7-0 7-1 a 1"),
+        ("XADD t MAXLEN 2 8-1 a 1", "XADD t MAXLEN 2 8-1 a 1"),
+        ("XADD t MAXLEN ~ 0 LIMIT 50 9-1 a 1", "XADD t MAXLEN = 0 LIMIT 50 9-1 a 1"),
+        ("XTRIM t MAXLEN ~ 0", ""),
+        ("XADD u 1-1 a 1", "XADD u 1-1 a 1"),
+        ("XADD u 2-1 a 1", "XADD u 2-1 a 1"),
+        ("XADD u 3-1 a 1", "XADD u 3-1 a 1"),
+        ("XADD u 4-1 a 1", "XADD u 4-1 a 1"),
+        ("XTRIM u MAXLEN ~ 3", "XTRIM u MAXLEN = 3"),
+        ("XGROUP CREATE u g $", "XGROUP CREATE u g $"),
+        ("XGROUP SETID u g 0", "XGROUP SETID u g 0"),
+        (
+            "XREADGROUP GROUP g c1 COUNT 1 STREAMS u >",
+            "MULTI; XCLAIM u g c1 0 2-1 TIME now+0 RETRYCOUNT 1 FORCE JUSTID LASTID 2-1; \
+             XGROUP SETID u g 2-1 ENTRIESREAD 2; EXEC",
+        ),
+        (
+            "XREADGROUP GROUP g c2 NOACK COUNT 1 STREAMS u >",
+            "MULTI; XGROUP CREATECONSUMER u g c2; XGROUP SETID u g 3-1 ENTRIESREAD 3; EXEC",
+        ),
+        ("XREADGROUP GROUP g c1 STREAMS u 0", ""),
+        ("XREADGROUP GROUP g c3 STREAMS u 0", ""),
+        (
+            "XCLAIM u g c6 0 2-1",
+            "XCLAIM u g c6 0 2-1 TIME now+0 RETRYCOUNT 3 FORCE JUSTID LASTID 3-1",
+        ),
+        ("XCLAIM u g c9 0 9-9 LASTID 10-1", "XGROUP SETID u g 10-1 ENTRIESREAD 3"),
+        ("XCLAIM u g c9 100000 2-1", ""),
+        ("XDEL u 2-1", "XDEL u 2-1"),
+        (
+            "XAUTOCLAIM u g c10 0 0",
+            "XCLAIM u g c6 0 2-1 TIME now+0 RETRYCOUNT 3 FORCE JUSTID LASTID 10-1",
+        ),
+        ("XACK u g 2-1", ""),
+        ("XSETID u 99-1", "XSETID u 99-1"),
+        ("XGROUP CREATECONSUMER u g c1", ""),
+        ("XGROUP DELCONSUMER u g c1", "XGROUP DELCONSUMER u g c1"),
+        ("XGROUP DESTROY u g", "XGROUP DESTROY u g"),
+        ("XGROUP DESTROY u g", ""),
+    ]);
+}
+
 #[test]
 fn times_to_live_go_on_as_the_moment_of_their_end() {
     Tapped::new(&[]).check(&[

@@ -13,7 +13,7 @@ impl Node {
     }
 
     /// A client that waits for its command to be served.
-    fn waiting(&mut self, line: &str) -> Client {
+    pub(super) fn waiting(&mut self, line: &str) -> Client {
         let mut client = self.client();
         let (reply, progress) = self.send(&mut client, format!("{line}\r\n").as_bytes());
         assert_eq!(reply, "", "{line}");
