@@ -38,7 +38,7 @@ enum Command {
     ///
     /// Each node is a process of its own: kill one, pause one, restart one, and watch what your
     /// application sees. All of them end with this command. Started again in the same folder, the same
-    /// nodes come back. The data itself is held in memory: it ends with the nodes.
+    /// nodes come back with their data: each keeps an append-only file, synced once a second.
     Up(UpArgs),
     /// Run the proxy in front of any Redis or Valkey cluster
     ///

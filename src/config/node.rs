@@ -214,9 +214,6 @@ impl NodeConfig {
                 }
                 "tls-port" if value != "0" => "This version does not speak TLS",
                 "loadmodule" => "This version does not load modules",
-                "appendonly" if value.eq_ignore_ascii_case("yes") => {
-                    "This version keeps no append-only file"
-                }
                 _ => continue,
             };
             let place = directive.place.clone();

@@ -310,6 +310,7 @@ impl Core {
             let used = self.server.host.allocated_bytes();
             self.server.note_memory(used);
             self.server.save_if_due(&mut self.keyspace, now);
+            self.server.rewrite_log_if_due();
             self.begin_waiting(now);
             self.close_overdue(now);
         }

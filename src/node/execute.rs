@@ -156,7 +156,7 @@ impl Ctx<'_> {
                 return Err(refuse(error));
             }
         }
-        if let Err(error) = self.check_persistence(spec) {
+        if !obeys && let Err(error) = self.check_persistence(spec) {
             return Err(refuse(error));
         }
         let paused = self.server.pause.is_some() || self.server.failover_pause.is_some();

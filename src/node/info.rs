@@ -6,6 +6,7 @@
 use super::call::Ctx;
 use super::commands::REDIS_VERSION;
 use super::host::ProcessFigures;
+use super::snapshots::SnapshotFor;
 use crate::replication::Backlog;
 use std::fmt::{Display, Write};
 use std::time::Duration;
@@ -227,6 +228,7 @@ fn memory(f: &mut Fields, ctx: &mut Ctx<'_>, figures: &ProcessFigures) {
 }
 
 fn persistence(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
+    let enabled = ctx.server.logs();
     let persistence = &ctx.server.persistence;
     let status = |failed: bool| if failed { "err" } else { "ok" };
     let loading = persistence.loading.is_some() || ctx.server.replication.is_loading();
@@ -252,13 +254,26 @@ fn persistence(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
     f.put("rdb_last_cow_size", 0);
     f.put("rdb_last_load_keys_expired", persistence.loaded.expired);
     f.put("rdb_last_load_keys_loaded", persistence.loaded.keys);
-    f.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    f.put("aof_last_rewrite_time_sec", -1);
-    f.put("aof_current_rewrite_time_sec", -1);
-    f.put("aof_last_bgrewrite_status", "ok");
-    f.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
-    f.put("aof_last_write_status", "ok");
+    let log = &ctx.server.log;
+    let rewriting = persistence.running.filter(|running| running.purpose == SnapshotFor::Rewrite);
+    let scheduled = persistence.waiting.contains(&SnapshotFor::Rewrite);
+    f.flag("aof_enabled", enabled);
+    f.flag("aof_rewrite_in_progress", rewriting.is_some());
+    f.flag("aof_rewrite_scheduled", scheduled);
+    f.put("aof_last_rewrite_time_sec", seconds(log.rewrite_took));
+    let elapsed = rewriting.map(|running| ctx.now.instant - running.since.instant);
+    f.put("aof_current_rewrite_time_sec", seconds(elapsed));
+    f.put("aof_last_bgrewrite_status", status(log.rewrite_failed));
+    f.put("aof_rewrites", log.rewrites);
+    f.put("aof_rewrites_consecutive_failures", log.failures);
+    f.put("aof_last_write_status", status(log.write_error.is_some()));
     f.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    if enabled {
+        f.put("aof_current_size", log.size);
+        f.put("aof_base_size", log.base_size);
+        f.flag("aof_pending_rewrite", scheduled);
+        f.zeros(&["aof_buffer_length", "aof_pending_bio_fsync", "aof_delayed_fsync"]);
+    }
     if let Some(loading) = &persistence.loading {
         let (done, total) = (loading.bytes_done, loading.bytes_total);
         let elapsed = (ctx.now.instant - loading.since.instant).as_secs();

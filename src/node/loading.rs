@@ -95,6 +95,21 @@ impl Loader {
         }
     }
 
+    /// Whether all of it is there.
+    pub(super) fn is_done(&self) -> bool {
+        self.reader.is_done()
+    }
+
+    /// How many bytes are read.
+    pub(super) fn position(&self) -> u64 {
+        self.reader.position()
+    }
+
+    /// What came behind the end.
+    pub(super) fn take_rest(&mut self) -> Vec<u8> {
+        self.reader.take_rest()
+    }
+
     /// What was found.
     pub(super) fn finish(self) -> Result<LoadFigures, LoadError> {
         if !self.reader.is_done() {
@@ -110,11 +125,32 @@ impl Loader {
 }
 
 impl Core {
+    /// Clients are told to wait from here on, until [`Core::end_loading`].
+    pub fn begin_loading(&mut self, now: Now, bytes_total: u64) {
+        let progress = LoadProgress { since: now, bytes_total, bytes_done: 0 };
+        self.server.persistence.loading = Some(progress);
+    }
+
+    /// So many bytes more are loaded.
+    pub(super) fn note_loaded(&mut self, bytes: usize) {
+        if let Some(progress) = &mut self.server.persistence.loading {
+            progress.bytes_done += bytes as u64;
+        }
+    }
+
+    /// Everything is loaded.
+    pub fn end_loading(&mut self, now: Now) {
+        if let Some(progress) = self.server.persistence.loading.take() {
+            let took = now.instant - progress.since.instant;
+            tracing::info!("DB loaded from disk: {:.3} seconds", took.as_secs_f64());
+        }
+        self.server.persistence.saved_dirty = self.server.stats.dirty;
+    }
+
     /// Begins to load a file of so many bytes (0: nobody knows). Until [`Core::end_file_load`] clients
     /// are told to wait.
     pub fn begin_file_load(&mut self, now: Now, bytes_total: u64) {
-        let progress = LoadProgress { since: now, bytes_total, bytes_done: 0 };
-        self.server.persistence.loading = Some(progress);
+        self.begin_loading(now, bytes_total);
         self.loader = Some(Loader::new(&self.keyspace, true));
     }
 
@@ -125,9 +161,7 @@ impl Core {
     pub fn load_file(&mut self, now: Now, bytes: &[u8]) -> Result<(), LoadError> {
         let Some(loader) = &mut self.loader else { return Ok(()) };
         loader.feed(&mut self.keyspace, now.unix_ms, bytes)?;
-        if let Some(progress) = &mut self.server.persistence.loading {
-            progress.bytes_done += bytes.len() as u64;
-        }
+        self.note_loaded(bytes.len());
         Ok(())
     }
 
@@ -138,13 +172,8 @@ impl Core {
     pub fn end_file_load(&mut self, now: Now) -> Result<LoadFigures, LoadError> {
         let Some(loader) = self.loader.take() else { return Ok(LoadFigures::default()) };
         let figures = loader.finish()?;
-        let persistence = &mut self.server.persistence;
-        if let Some(progress) = persistence.loading.take() {
-            let took = now.instant - progress.since.instant;
-            tracing::info!("DB loaded from disk: {:.3} seconds", took.as_secs_f64());
-        }
-        persistence.loaded = figures.clone();
-        persistence.saved_dirty = self.server.stats.dirty;
+        self.server.persistence.loaded = figures.clone();
+        self.end_loading(now);
         Ok(figures)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A shell feeds [`Core`] the bytes of its clients and the time, and carries out its [`Output`]s.
 
+mod append;
 mod args;
 mod blocking;
 mod call;

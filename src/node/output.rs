@@ -19,6 +19,8 @@ pub enum Output {
     /// A snapshot has begun, or one that nobody wants has to be brought to its end: see
     /// [`Core::snapshot_slice`](super::Core::snapshot_slice).
     Save,
+    /// A base of the append-only file is made from here on: what follows goes into a further file.
+    NewIncrement,
     /// SHUTDOWN was called: end in an orderly way.
     Shutdown,
 }

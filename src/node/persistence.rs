@@ -135,7 +135,8 @@ impl Ctx<'_> {
     #[inline]
     pub(super) fn check_persistence(&self, spec: &Spec) -> Result<(), CommandError> {
         let persistence = &self.server.persistence;
-        if persistence.save_failed || persistence.loading.is_some() {
+        let log_failed = self.server.log.write_error.is_some();
+        if persistence.save_failed || log_failed || persistence.loading.is_some() {
             return self.check_trouble(spec);
         }
         Ok(())
@@ -145,10 +146,15 @@ impl Ctx<'_> {
     fn check_trouble(&self, spec: &Spec) -> Result<(), CommandError> {
         let persistence = &self.server.persistence;
         let settings = &self.server.settings;
+        let is_write = self.flags_of(spec).contains(Flags::WRITE) || spec.name == "ping";
+        if let Some(error) = self.server.log.write_error.as_ref().filter(|_| is_write) {
+            let line = format!("MISCONF Errors writing to the AOF file: {error}");
+            return Err(CommandError::Other(line.into()));
+        }
         let refuses = persistence.save_failed
             && settings.stop_writes_on_save_error
             && !settings.save_rules.is_empty();
-        if refuses && (self.flags_of(spec).contains(Flags::WRITE) || spec.name == "ping") {
+        if refuses && is_write {
             return Err(MISCONF);
         }
         if persistence.loading.is_some() && !spec.flags.contains(Flags::LOADING) {

@@ -1,5 +1,6 @@
 //! What the whole node shares beside its data: settings, figures, watched keys, other sessions.
 
+use super::append::AppendLog;
 use super::blocking::Waiters;
 use super::call::Handler;
 use super::clients::Clients;
@@ -84,6 +85,8 @@ pub(super) struct Server {
     pub(super) propagation: Propagation,
     /// Slots may have got another owner since the last tick.
     pub(super) slots_changed: bool,
+    /// The append-only file.
+    pub(super) log: AppendLog,
     /// The data on disk.
     pub(super) persistence: Persistence,
     /// What the shell has to do.
@@ -139,6 +142,7 @@ impl Server {
             memory_at_start,
             attack_logged: None,
             cluster: None,
+            log: AppendLog::default(),
             persistence: Persistence::new(now),
             propagation: Propagation::default(),
             slots_changed: false,

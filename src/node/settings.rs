@@ -76,6 +76,10 @@ pub(super) struct Settings {
     pub(super) debug_allowed: Allowed,
     /// Who may change protected parameters.
     pub(super) protected_config_allowed: Allowed,
+    /// By how many percent the append-only file has to grow to be rewritten; never if 0.
+    pub(super) log_rewrite_percentage: u64,
+    /// It is not rewritten while it is smaller than this.
+    pub(super) log_rewrite_min_bytes: u64,
     /// Pairs of seconds and changes after which the data is saved.
     pub(super) save_rules: Vec<(u64, u64)>,
     /// Whether writes are refused while saving fails.
@@ -186,6 +190,13 @@ impl Settings {
     /// loads, but has no effect, and the log says so.
     pub(super) const HONOURED: &[&str] = &[
         "active-expire-effort",
+        "aof-load-truncated",
+        "appenddirname",
+        "appendfilename",
+        "appendfsync",
+        "appendonly",
+        "auto-aof-rewrite-min-size",
+        "auto-aof-rewrite-percentage",
         "bind",
         "client-output-buffer-limit",
         "client-query-buffer-limit",
@@ -337,6 +348,8 @@ impl Settings {
             },
             debug_allowed: Allowed::parse(directives.text("enable-debug-command")),
             protected_config_allowed: Allowed::parse(directives.text("enable-protected-configs")),
+            log_rewrite_percentage: directives.number("auto-aof-rewrite-percentage") as u64,
+            log_rewrite_min_bytes: directives.number("auto-aof-rewrite-min-size") as u64,
             save_rules: {
                 let words = directives.text("save").split_ascii_whitespace();
                 let number = |word: &str| word.parse().expect("the directive holds numbers");

@@ -28,6 +28,8 @@ use std::time::Duration;
 pub enum SnapshotFor {
     /// The file of `dbfilename`.
     File,
+    /// The base of the append-only file.
+    Rewrite,
 }
 
 /// A snapshot that is being taken.
@@ -96,6 +98,14 @@ impl Server {
                 let pid = self.host.figures().pid;
                 tracing::info!("Background saving started by pid {pid}");
             }
+            SnapshotFor::Rewrite => {
+                let pid = self.host.figures().pid;
+                tracing::info!("Background append only file rewriting started by pid {pid}");
+                self.log.rewrites += 1;
+                // A file that begins here has to say which database its first command is for.
+                self.propagation.log().select_anew();
+                self.outputs.push_back(Output::NewIncrement);
+            }
         }
     }
 
@@ -103,7 +113,7 @@ impl Server {
     pub(super) fn snapshot_facts(
         &self,
         now: Now,
-        _purpose: SnapshotFor,
+        purpose: SnapshotFor,
     ) -> Vec<(&'static str, Vec<u8>)> {
         let number = |number: u64| number.to_string().into_bytes();
         let mut facts = vec![
@@ -113,7 +123,7 @@ impl Server {
             ("used-mem", number(self.host.allocated_bytes())),
         ];
         facts.extend(self.replication.aux());
-        facts.push(("aof-base", number(0)));
+        facts.push(("aof-base", number(u64::from(purpose == SnapshotFor::Rewrite))));
         facts
     }
 
@@ -141,7 +151,8 @@ impl Server {
 impl Core {
     /// What the snapshot is for that has begun and that nobody carries out yet. What has to be
     /// brought to its end without bytes is carried out by calling [`Core::snapshot_slice`].
-    pub fn snapshot_begun(&mut self) -> Option<SnapshotFor> {
+    pub fn snapshot_begun(&mut self, now: Now) -> Option<SnapshotFor> {
+        self.begin_waiting(now);
         let running = self.server.persistence.running.as_mut()?;
         (!std::mem::replace(&mut running.begun, true)).then_some(running.purpose)
     }
@@ -204,6 +215,21 @@ impl Core {
                     Err(error) => {
                         tracing::error!("Background saving error: {error}");
                         persistence.save_failed = true;
+                    }
+                }
+            }
+            SnapshotFor::Rewrite => {
+                let log = &mut self.server.log;
+                log.rewrite_took = Some(now.instant - running.since.instant);
+                log.rewrite_failed = outcome.is_err();
+                match outcome {
+                    Ok(()) => {
+                        log.failures = 0;
+                        tracing::info!("Background AOF rewrite finished successfully");
+                    }
+                    Err(error) => {
+                        log.failures += 1;
+                        tracing::error!("Background AOF rewrite terminated with error: {error}");
                     }
                 }
             }

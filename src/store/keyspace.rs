@@ -269,6 +269,11 @@ impl Keyspace {
         self.shared.on_expired = on_expired;
     }
 
+    /// What happens to keys past their expiry.
+    pub fn on_expired(&self) -> Expired {
+        self.shared.on_expired
+    }
+
     /// Whether entries remember when or how often they are used.
     pub fn usage_policy(&self) -> UsagePolicy {
         self.shared.usage

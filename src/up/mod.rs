@@ -173,7 +173,7 @@ fn announcement(
     out.push_str(&format!(
         "  metrics  http://{http}/metrics (and /healthz, /readyz)\n  \
          folder   {folder}\n\n\
-         The data is held in memory: it ends with this command. Who is who is kept in the folder.\n\n\
+         The data and who is who are kept in the folder: started there again, all is as it was.\n\n\
          Try, in another terminal:\n  \
          redis-cli{host}{port} set hello world\n  \
          redis-cli{host}{port} get hello\n  \

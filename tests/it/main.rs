@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the tests wait on the real clock")]
 
 mod admin;
+mod append;
 mod bus;
 mod commands;
 mod differential;

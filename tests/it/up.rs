@@ -68,6 +68,10 @@ fn a_killed_node_is_started_again_and_nothing_outlives_a_killed_up() {
     let before = children(up.pid());
     assert_eq!(before.len(), 3, "a process per node");
 
+    for n in 0..30 {
+        up.client().ok(&["SET", &format!("kept:{n}"), "x"]);
+    }
+    // The nodes sync their files once a second; what a process has written outlives it anyway.
     let victim = rustix::process::Pid::from_raw(before[1].cast_signed()).expect("a process id");
     rustix::process::kill_process(victim, rustix::process::Signal::KILL).expect("it runs");
     wait_for("a node in the place of the killed one", SOON, || {
@@ -81,6 +85,10 @@ fn a_killed_node_is_started_again_and_nothing_outlives_a_killed_up() {
             reply.as_error().is_none()
         })
     });
+
+    for n in 0..30 {
+        assert_eq!(up.client().text(&["GET", &format!("kept:{n}")]), "x");
+    }
 
     let nodes = children(up.pid());
     up.kill();
@@ -180,10 +188,17 @@ fn a_second_start_in_the_same_folder_finds_the_same_nodes() {
         primaries(up).iter().map(|&port| Client::connect(port).text(&["CLUSTER", "MYID"])).collect()
     };
     let first = ids(&up);
+    for n in 0..100 {
+        up.client().ok(&["SET", &format!("kept:{n}"), &n.to_string()]);
+    }
     let ended = up.terminate(Duration::from_secs(5)).expect("it ends within five seconds");
     assert!(ended.success(), "SIGTERM is a wish and no failure: {ended}");
     up.restart();
     assert_eq!(ids(&up), first);
+    for n in 0..100 {
+        let kept = || up.client().call(&["GET", &format!("kept:{n}")]).as_str().map(str::to_owned);
+        assert_eq!(eventually(SOON, kept), Some(n.to_string()), "what was written is there again");
+    }
 }
 
 #[test]
@@ -227,7 +242,7 @@ fn what_runs_where_is_said_at_the_start() {
         format!("127.0.0.1:{port}"),
         format!("127.0.0.1:{}", port + 3),
         "/metrics".to_owned(),
-        "it ends with this command".to_owned(),
+        "started there again, all is as it was".to_owned(),
         format!("redis-cli -p {port} set hello world"),
     ] {
         assert!(said.contains(&part), "{part} is not in\n{said}");

@@ -14,8 +14,13 @@ use crate::store::Keyspace;
 use crate::store::rdb::RdbWriter;
 use std::path::Path;
 
-pub(super) const HANDLERS: Handlers =
-    &[("bgsave", bgsave), ("lastsave", lastsave), ("save", save), ("shutdown", shutdown)];
+pub(super) const HANDLERS: Handlers = &[
+    ("bgrewriteaof", bgrewriteaof),
+    ("bgsave", bgsave),
+    ("lastsave", lastsave),
+    ("save", save),
+    ("shutdown", shutdown),
+];
 
 type Done = Result<(), CommandError>;
 
@@ -45,6 +50,21 @@ fn bgsave(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     }
     ctx.server.save_in_background(ctx.keyspace, ctx.now);
     ctx.out.simple(if busy { "Background saving scheduled" } else { "Background saving started" });
+    Ok(())
+}
+
+fn bgrewriteaof(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Done {
+    let running = ctx.server.persistence.running;
+    if running.is_some_and(|running| running.purpose == SnapshotFor::Rewrite) {
+        return Err(CommandError::line(
+            "ERR Background append only file rewriting already in progress",
+        ));
+    }
+    ctx.server.rewrite_log();
+    ctx.out.simple(match running {
+        Some(_) => "Background append only file rewriting scheduled",
+        None => "Background append only file rewriting started",
+    });
     Ok(())
 }
 
@@ -160,6 +180,7 @@ pub(in crate::node) fn prepare_end(
         return Ok(());
     }
     server.give_up_snapshot(keyspace, SnapshotFor::File);
+    server.give_up_snapshot(keyspace, SnapshotFor::Rewrite);
     let loading = server.persistence.loading.is_some();
     if wanted.unwrap_or(!server.settings.save_rules.is_empty()) && !loading {
         tracing::info!("Saving the final RDB snapshot before exiting.");

@@ -1,6 +1,7 @@
 //! The one thread that owns [`Core`]: its tasks call into it directly, one at a time. It is
 //! borrowed within a poll only, never across an `await`, so there is nothing to lock.
 
+use super::append::{Append, Policy};
 use super::bus::{Mesh, Owner};
 use super::copies::Copies;
 use super::free::Freer;
@@ -35,6 +36,9 @@ pub(super) struct Engine {
     pub(super) copies: Copies,
     /// Another primary is to be followed than before, or none.
     pub(super) link_changed: Notify,
+    /// The append-only file, while there is one.
+    append: RefCell<Option<Append>>,
+    append_policy: Cell<Policy>,
     /// Told when a snapshot has begun.
     pub(super) snapshot: tokio::sync::Notify,
     /// Told to stop, by a signal or SHUTDOWN.
@@ -97,6 +101,7 @@ impl Drop for Seat {
 impl Engine {
     pub(super) fn new(core: Core, stop: Shutdown) -> Self {
         let input = vec![0; READ_BYTES].into_boxed_slice();
+        let policy = Policy::of(&core);
         Self {
             core: RefCell::new(core),
             notices: RefCell::default(),
@@ -105,6 +110,8 @@ impl Engine {
             mesh: OnceCell::new(),
             copies: Copies::default(),
             link_changed: Notify::new(),
+            append: RefCell::default(),
+            append_policy: Cell::new(policy),
             snapshot: tokio::sync::Notify::new(),
             stop,
         }
@@ -125,10 +132,18 @@ impl Engine {
                 Output::Bus => bus = true,
                 Output::Snapshot => self.copies.wake(),
                 Output::Link => self.link_changed.notify_waiters(),
-                Output::Reconfigured => super::log::set_level(&core.parameter("loglevel")),
+                Output::Reconfigured => {
+                    super::log::set_level(&core.parameter("loglevel"));
+                    self.configure_log(&mut core);
+                }
+                Output::NewIncrement => self.begin_increment(&mut core),
                 Output::Save => self.snapshot.notify_one(),
                 Output::Shutdown => self.stop.request(),
             }
+        }
+        // Before the replies of this turn leave.
+        if let Some(append) = &mut *self.append.borrow_mut() {
+            append.take(&mut core, self.append_policy.get());
         }
         if core.has_garbage() {
             self.freer.borrow_mut().free(core.take_garbage());
@@ -139,6 +154,65 @@ impl Engine {
             mesh.pump();
         }
         outcome
+    }
+
+    /// The append-only file is what was read at the start.
+    pub(super) fn set_append(&self, append: Append) {
+        *self.append.borrow_mut() = Some(append);
+    }
+
+    /// Whatever uses the append-only file.
+    pub(super) fn with_append<R>(&self, use_it: impl FnOnce(&mut Append) -> R) -> Option<R> {
+        self.append.borrow_mut().as_mut().map(use_it)
+    }
+
+    /// `appendonly` and `appendfsync` may be others.
+    fn configure_log(&self, core: &mut Core) {
+        self.append_policy.set(Policy::of(core));
+        let (wanted, is_on) = (core.parameter("appendonly") == "yes", core.logs());
+        let mut append = self.append.borrow_mut();
+        if wanted && append.is_none() && !core.is_loading() {
+            match Append::open(core) {
+                Ok(opened) => {
+                    *append = Some(opened);
+                    // From the moment of its first base on everything is written.
+                    core.rewrite_log();
+                    self.snapshot.notify_one();
+                }
+                Err(error) => tracing::error!("the append-only file cannot be opened: {error}"),
+            }
+        } else if !wanted && let Some(mut ended) = append.take() {
+            if is_on && let Err(error) = ended.sync() {
+                tracing::error!("the end of the append-only file is lost: {error}");
+            }
+            core.end_log_for_good();
+            self.snapshot.notify_one();
+        }
+    }
+
+    /// A base is being made: what comes from here on goes into a further file.
+    fn begin_increment(&self, core: &mut Core) {
+        let mut append = self.append.borrow_mut();
+        let Some(append) = append.as_mut() else { return };
+        match append.begin_increment() {
+            Ok(()) => core.set_log(true),
+            // What is written goes on into the file before; the base would be without it.
+            Err(error) => core.fail_rewrite(&error.to_string()),
+        }
+    }
+
+    /// Gives to the disk what was written.
+    pub(super) fn sync_log_behind(&self) {
+        if self.append_policy.get() == Policy::EverySecond {
+            self.with_append(Append::sync_behind);
+        }
+        // What could not be written is tried again.
+        self.with_core(|_| ());
+    }
+
+    /// The same, and waits for it.
+    pub(super) fn sync_log(&self) -> std::io::Result<()> {
+        self.with_append(Append::sync).unwrap_or(Ok(()))
     }
 
     /// Lets the commands of clients reach the bus from here on.

@@ -1,23 +1,23 @@
-//! Loads the data at the start: pieces of the file, and clients in between, who are told to wait.
+//! Loads the data at the start: pieces of the files, and clients in between, who are told to wait.
 
+use super::append::Append;
 use super::engine::Engine;
 use crate::clock::Now;
-use std::fs::File;
+use anyhow::{Context, bail};
+use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::path::Path;
 
 /// Bytes that are loaded at a time: about a millisecond's.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Loads the file of `dbfilename`, if there is one.
+/// Loads the append-only file if the node keeps one, else the file of `dbfilename`, if there is one.
 pub(super) async fn at_start(engine: &Engine) -> anyhow::Result<()> {
+    if engine.with_core(|core| core.parameter("appendonly")) == "yes" {
+        return log(engine).await;
+    }
     let name = engine.with_core(|core| core.parameter("dbfilename"));
-    let mut file = match File::open(Path::new(&name)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let size = file.metadata()?.len();
+    let Some((mut file, size)) = open(Path::new(&name))? else { return Ok(()) };
     engine.with_core(|core| core.begin_file_load(Now::read(), size));
     let mut piece = vec![0; PIECE_BYTES];
     loop {
@@ -29,5 +29,86 @@ pub(super) async fn at_start(engine: &Engine) -> anyhow::Result<()> {
         tokio::task::yield_now().await;
     }
     engine.with_core(|core| core.end_file_load(Now::read()))?;
+    Ok(())
+}
+
+/// A file and its size, if it is there.
+fn open(path: &Path) -> anyhow::Result<Option<(File, u64)>> {
+    match File::open(path) {
+        Ok(file) => {
+            let size = file.metadata()?.len();
+            Ok(Some((file, size)))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+/// Reads all files of the append-only file, and goes on writing its last one.
+async fn log(engine: &Engine) -> anyhow::Result<()> {
+    let mut append = engine.with_core(|core| Append::open(core))?;
+    let fresh = append.is_empty();
+    let parts = append.parts();
+    let mut total = 0;
+    for (path, _) in &parts {
+        total += std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
+    }
+    engine.with_core(|core| core.begin_loading(Now::read(), total));
+    for (path, last) in &parts {
+        part(engine, path, *last).await.with_context(|| path.display().to_string())?;
+    }
+    engine.with_core(|core| core.end_loading(Now::read()));
+    if fresh {
+        // A first base, so that there is never an increment without one.
+        let size = append.begin_empty()?;
+        engine.with_core(|core| core.set_log_base(size));
+    } else {
+        let size = append.resume()?;
+        engine.with_core(|core| core.set_log_base(size));
+    }
+    engine.set_append(append);
+    engine.with_core(|core| core.set_log(true));
+    Ok(())
+}
+
+async fn part(engine: &Engine, path: &Path, last: bool) -> anyhow::Result<()> {
+    let Some((mut file, size)) = open(path)? else { bail!("it is not there") };
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut begun = false;
+    loop {
+        let count = file.read(&mut piece)?;
+        if count == 0 {
+            break;
+        }
+        let bytes = &piece[..count];
+        if !std::mem::replace(&mut begun, true) {
+            let with_snapshot = bytes.starts_with(b"REDIS") || bytes.starts_with(b"VALKEY");
+            engine.with_core(|core| core.begin_log(Now::read(), with_snapshot));
+        }
+        engine.with_core(|core| core.read_log(Now::read(), bytes))?;
+        tokio::task::yield_now().await;
+    }
+    if !begun {
+        return Ok(());
+    }
+    let whole = engine.with_core(|core| core.end_log());
+    if whole == size {
+        return Ok(());
+    }
+    let name = path.display();
+    if !last || engine.with_core(|core| core.parameter("aof-load-truncated")) != "yes" {
+        bail!(
+            "Unexpected end of file reading the append only file {name}. You can: 1) Make a backup \
+             of your AOF file, then use ./redis-check-aof --fix <filename.manifest>. 2) \
+             Alternatively you can set the 'aof-load-truncated' configuration option to yes and \
+             restart the server."
+        );
+    }
+    tracing::warn!("!!! Warning: short read while loading the AOF file {name}!!!");
+    tracing::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
+    tracing::warn!("Truncating the AOF {name} at offset {whole}");
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(whole)?;
+    file.sync_all()?;
     Ok(())
 }

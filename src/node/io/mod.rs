@@ -1,5 +1,6 @@
 //! The node's shell: sockets, signals, files and the clock around [`Core`].
 
+mod append;
 mod bus;
 mod client;
 mod copies;
@@ -9,6 +10,7 @@ mod host;
 mod listen;
 mod load;
 mod log;
+mod manifest;
 mod new_file;
 mod persist;
 mod replica;
@@ -179,6 +181,7 @@ async fn serve(mut core: Core) -> Result<ExitCode, NodeError> {
         }
     };
     tokio::task::spawn_local(snapshot::run(engine.clone()));
+    tokio::task::spawn_local(sync_log(engine.clone()));
     let loads = async {
         load::at_start(&engine).await.inspect(|()| {
             // Whatever this node has on disk is loaded by here.
@@ -196,7 +199,7 @@ async fn serve(mut core: Core) -> Result<ExitCode, NodeError> {
     tokio::select! {
         () = stop.requested() => {}
         error = serves => {
-            tracing::error!("Fatal error loading the DB: {error}. Exiting.");
+            tracing::error!("Fatal error loading the DB: {error:#}. Exiting.");
             return Err(NodeError::Load);
         }
         // Nobody may hear of what a restart would undo: the node ends.
@@ -209,6 +212,7 @@ async fn serve(mut core: Core) -> Result<ExitCode, NodeError> {
     engine
         .with_core(|core| core.prepare_end(Now::read()))
         .map_err(NodeError::io("saving the data before the end"))?;
+    engine.sync_log().map_err(NodeError::io("writing the append-only file before the end"))?;
     if let Some(mesh) = &mesh {
         mesh.save().map_err(NodeError::io("Fatal: can't update cluster config file."))?;
     }
@@ -240,6 +244,14 @@ fn open_nodes_conf(core: &mut Core) -> Result<NodesConf, NodeError> {
 fn remove_pidfile(path: &Path) {
     if let Err(error) = std::fs::remove_file(path) {
         tracing::warn!(path = %path.display(), %error, "cannot remove the pid file");
+    }
+}
+
+/// `appendfsync everysec`
+async fn sync_log(engine: Rc<Engine>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        engine.sync_log_behind();
     }
 }
 

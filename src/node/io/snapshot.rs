@@ -1,12 +1,13 @@
 //! Carries snapshots out: slices from the core, one at a time and others in between, to a thread
 //! that writes them to disk. It decides nothing.
 
+use super::append::Append;
 use super::engine::Engine;
 use super::new_file::NewFile;
 use crate::clock::Now;
 use crate::node::{SnapshotFor, SnapshotSlice};
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::rc::Rc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,6 +19,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// Where a snapshot goes.
 enum Sink {
     File(FileSink),
+    /// The base of the append-only file; and the folder, while nothing else is written into it.
+    Base(FileSink, Option<Box<Append>>),
 }
 
 /// A file, written on a thread of its own.
@@ -28,12 +31,11 @@ struct FileSink {
 }
 
 impl FileSink {
-    fn open(path: PathBuf) -> io::Result<Self> {
+    fn open(mut file: NewFile) -> io::Result<Self> {
         let (pieces, mut incoming) = mpsc::channel::<Option<Vec<u8>>>(WAITING_MAX);
         let (tell, outcome) = oneshot::channel();
         std::thread::Builder::new().name("save".into()).spawn(move || {
-            let mut write = || {
-                let mut file = NewFile::create(&path)?;
+            let write = move || {
                 while let Some(piece) = incoming.blocking_recv() {
                     match piece {
                         Some(bytes) => file.write(&bytes)?,
@@ -67,20 +69,37 @@ impl Sink {
         match purpose {
             SnapshotFor::File => {
                 let path = engine.with_core(|core| core.parameter("dbfilename"));
-                FileSink::open(path.into()).map(Self::File)
+                FileSink::open(NewFile::create(Path::new(&path))?).map(Self::File)
             }
+            SnapshotFor::Rewrite => match engine.with_append(|append| append.new_base()) {
+                Some(file) => Ok(Self::Base(FileSink::open(file?)?, None)),
+                None => {
+                    let append = engine.with_core(|core| Append::open(core))?;
+                    Ok(Self::Base(FileSink::open(append.new_base()?)?, Some(Box::new(append))))
+                }
+            },
         }
     }
 
     async fn take(&mut self, piece: Vec<u8>) -> bool {
         match self {
-            Self::File(file) => file.take(piece).await,
+            Self::File(file) | Self::Base(file, _) => file.take(piece).await,
         }
     }
 
-    async fn finish(self) -> io::Result<()> {
+    async fn finish(self, engine: &Engine) -> io::Result<()> {
         match self {
             Self::File(file) => file.finish().await,
+            Self::Base(file, folder) => {
+                file.finish().await?;
+                let kept = match folder {
+                    Some(mut append) => append.base_is_kept(),
+                    None => engine.with_append(Append::base_is_kept).unwrap_or(Ok(0)),
+                };
+                let size = kept?;
+                engine.with_core(|core| core.set_log_base(size));
+                Ok(())
+            }
         }
     }
 }
@@ -89,7 +108,7 @@ impl Sink {
 pub(super) async fn run(engine: Rc<Engine>) {
     loop {
         engine.snapshot.notified().await;
-        while let Some(purpose) = engine.with_core(|core| core.snapshot_begun()) {
+        while let Some(purpose) = engine.with_core(|core| core.snapshot_begun(Now::read())) {
             let outcome = match Sink::open(&engine, purpose) {
                 Ok(sink) => carry(&engine, sink).await,
                 Err(error) => Some(Err(error)),
@@ -128,7 +147,7 @@ async fn carry(engine: &Engine, mut sink: Sink) -> Option<io::Result<()>> {
         if last || piece.len() >= PIECE_BYTES {
             let goes_on = sink.take(std::mem::take(&mut piece)).await;
             if last || !goes_on {
-                return Some(sink.finish().await);
+                return Some(sink.finish(engine).await);
             }
         }
     }
