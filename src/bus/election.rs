@@ -94,6 +94,12 @@ impl Member {
         }
         let wait = (self.options.node_timeout * VOTES_TIMEOUTS).max(VOTES_MIN);
         let quorum = self.quorum();
+        // Whatever the votes say: a claim that is older than the primary's own would not hold.
+        let claimed = self.view.node(primary).config_epoch;
+        let asked = self.election.as_ref().and_then(|election| election.asked.as_ref());
+        if asked.is_some_and(|(epoch, _)| *epoch <= claimed) {
+            self.election = None;
+        }
         let Some(election) = &self.election else {
             self.schedule_election(now, primary, manual);
             return Err(Unfit::Waiting);
@@ -231,7 +237,8 @@ impl Member {
         for slot in slots {
             self.view.assign(slot, Some(NodeKey::MYSELF));
         }
-        self.view.myself_mut().config_epoch = epoch;
+        let myself = self.view.myself_mut();
+        myself.config_epoch = myself.config_epoch.max(epoch);
         tracing::info!("configEpoch set to {epoch} after successful failover");
         self.broadcast_pong(now);
     }

@@ -202,7 +202,10 @@ impl View {
             let mut node = Node::new(record.id, address, record.flags, now);
             node.hostname.clone_from(&record.hostname);
             node.shard_id = record.shard_id;
-            node.config_epoch = record.config_epoch;
+            // The text has a replica's primary's. Its own it tells when it is a primary, and then it
+            // may be a lower one: a replica that was cut off can have won an older election.
+            node.config_epoch =
+                if record.primary.is_some() { Epoch::ZERO } else { record.config_epoch };
             // Whether others are alive is to be found out, from scratch, as of now.
             node.ping_sent = (record.ping_sent_ms > 0).then_some(now);
             node.pong_received = (record.pong_received_ms > 0).then_some(now);

@@ -18,7 +18,7 @@ fn swarm() {
     let first = number("KEYWAY_FIRST_SEED").unwrap_or(0);
     let seeds = match number("KEYWAY_SEED") {
         Some(seed) => seed..seed + 1,
-        None => first..first + number("KEYWAY_SEEDS").unwrap_or(20),
+        None => first..first + number("KEYWAY_SEEDS").unwrap_or(40),
     };
     for seed in seeds {
         let again = format!("KEYWAY_SEED={seed} cargo test --test sim swarm");

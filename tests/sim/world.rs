@@ -30,7 +30,7 @@ const FSYNC_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Host {
     pub(crate) member: Member,
     pub(crate) data: Data,
-    disk: Option<String>,
+    disk: Option<Durable>,
     alive: bool,
     /// Until when it is stopped.
     stopped_until: Option<Instant>,
@@ -240,8 +240,9 @@ impl World {
     }
 
     pub(crate) fn restart(&mut self, host: usize) {
-        let text = self.hosts[host].disk.clone().expect("it ran before");
+        let text = self.disk(host);
         let saved = Durable::parse(&text).expect("what was saved can be read");
+        assert_eq!(saved.to_text(), text);
         let seed = self.rng.random();
         let member = Member::new(Self::options(self.node_timeout), Some(&saved), seed, self.now);
         self.hosts[host].member = member;
@@ -304,11 +305,7 @@ impl World {
             }
             self.checkers.output(self.hosts[host].member.view(), &output);
             match output {
-                Output::Persist(durable) => {
-                    let text = durable.to_text();
-                    assert_eq!(Durable::parse(&text).map(|read| read.to_text()), Ok(text.clone()));
-                    self.hosts[host].disk = Some(text);
-                }
+                Output::Persist(durable) => self.hosts[host].disk = Some(durable),
                 Output::Connect { link, to } => {
                     let delay = self.delay();
                     self.schedule(host, delay, Event::Dialled { link, to });
@@ -372,7 +369,7 @@ impl World {
             }
             Event::Write => {
                 self.write(host);
-                let pause = self.delay();
+                let pause = self.delay() * 5;
                 self.schedule(host, pause, Event::Write);
             }
             Event::Dialled { link, to } => self.dial(host, link, to),
@@ -552,7 +549,8 @@ impl World {
         self.trace.finish()
     }
 
-    pub(crate) fn disk(&self, host: usize) -> &str {
-        self.hosts[host].disk.as_deref().unwrap_or_default()
+    /// The text of a host's nodes.conf.
+    pub(crate) fn disk(&self, host: usize) -> String {
+        self.hosts[host].disk.as_ref().expect("it has saved something").to_text()
     }
 }
