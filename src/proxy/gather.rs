@@ -7,8 +7,10 @@
 use super::census::Census;
 use super::cursor;
 use super::elements::{Malformed, array, bulk_text, element_len, integer};
+use super::keyspaces::sum_of_keyspaces;
 use super::link::LinkId;
 use super::pipeline::Retry;
+use super::set_algebra::SetAlgebra;
 use crate::cluster::Slot;
 use crate::resp::{Encoder, Protocol, Request, encode_request, parse_reply};
 use bytes::Bytes;
@@ -29,6 +31,8 @@ pub(super) struct Gather {
     /// Where each argument's value lies in `bytes` (MGET).
     values: Vec<Range<u32>>,
     sum: i64,
+    /// Bytes of replies that `kind` keeps itself.
+    held: usize,
     flags: Vec<bool>,
     outcome: PartsOutcome,
     /// The most that `bytes` may hold.
@@ -104,6 +108,8 @@ pub(super) enum Kind {
     },
     /// SCAN: one shard's page, its cursor made ours.
     Scan(cursor::Position),
+    /// SINTER, PFCOUNT, …: every key as a whole, and what is made of them here.
+    Sets(SetAlgebra),
     /// PUBSUB: what each node counts, and what is known here.
     Census(Census),
     /// INFO: the proxy's sections, with the shards' keyspaces added up.
@@ -124,6 +130,7 @@ impl Gather {
             bytes: Vec::new(),
             values: Vec::new(),
             sum: 0,
+            held: 0,
             flags: Vec::new(),
             outcome: PartsOutcome { write, ..PartsOutcome::default() },
             bytes_max,
@@ -147,6 +154,22 @@ impl Gather {
             }
             self.add(slot, from..self.keys.len() as u32);
         }
+    }
+
+    /// A command over keys that are fetched one by one.
+    pub(super) fn of_sets(sets: SetAlgebra, request: &Request<'_>, bytes_max: usize) -> Self {
+        let keys = sets.keys().to_vec();
+        let mut gather = Self::new(Kind::Sets(sets), false, bytes_max);
+        for (at, key) in (0..).zip(&keys) {
+            gather.add(Slot::of(request.arg(*key as usize)), at..at + 1);
+        }
+        gather.keys = keys;
+        gather
+    }
+
+    /// Whether each part is about keys, whose slot a redirect can name.
+    pub(super) fn is_by_key(&self) -> bool {
+        matches!(self.kind, Kind::Values | Kind::SumOfKeys | Kind::Pairs | Kind::Sets(_))
     }
 
     /// Adds a part that goes to the owner of `slot` with the whole command.
@@ -197,6 +220,10 @@ impl Gather {
                 }
             }
             Kind::Info { .. } => encode_request(out, &["INFO", "keyspace"]),
+            Kind::Sets(sets) => {
+                let key = request.arg(keys[0] as usize);
+                encode_request(out, &[sets.fetch().as_bytes(), key]);
+            }
             Kind::Sum
             | Kind::AllSucceeded
             | Kind::OneSucceeded
@@ -222,7 +249,8 @@ impl Gather {
             return Ok(self.done(part));
         }
         self.outcome.ran = true;
-        if self.bytes.len() + reply.len() > self.bytes_max {
+        let held = self.bytes.len() + self.held;
+        if held + reply.len() > self.bytes_max {
             self.outcome.error.get_or_insert_with(|| {
                 b"ERR the gathered reply exceeds the proxy's gather_bytes".to_vec()
             });
@@ -277,6 +305,7 @@ impl Gather {
                 self.bytes.extend_from_slice(&body[len..]);
             }
             Kind::Census(census) => census.add(reply)?,
+            Kind::Sets(sets) => self.held += sets.add(part, reply)?,
             Kind::Info { .. } => {
                 let reply =
                     parse_reply(&Bytes::copy_from_slice(reply), 2).map_err(|_| Malformed)?;
@@ -392,6 +421,7 @@ impl Gather {
                 reply.buffer().extend_from_slice(&self.bytes);
             }
             Kind::Census(census) => census.write(request, &mut reply),
+            Kind::Sets(sets) => sets.write(&mut reply),
             Kind::Info { before } => {
                 let keyspace = sum_of_keyspaces(&String::from_utf8_lossy(&self.bytes));
                 reply.verbatim(format!("{before}# Keyspace\r\n{keyspace}"));
@@ -418,30 +448,6 @@ pub(super) enum Verdict {
     Error,
     /// A write of which part ran, or may have.
     InDoubt,
-}
-
-/// `db0:keys=1,expires=2,avg_ttl=3` of several nodes, added up per database.
-fn sum_of_keyspaces(text: &str) -> String {
-    let mut databases = std::collections::BTreeMap::<u32, (u64, u64)>::new();
-    for line in text.lines() {
-        let Some((database, fields)) = line.trim().split_once(':') else { continue };
-        let Some(Ok(database)) = database.strip_prefix("db").map(str::parse) else { continue };
-        let field = |name: &str| {
-            fields
-                .split(',')
-                .find_map(|f| f.strip_prefix(name)?.strip_prefix('=')?.parse::<u64>().ok())
-                .unwrap_or(0)
-        };
-        let sum = databases.entry(database).or_default();
-        sum.0 += field("keys");
-        sum.1 += field("expires");
-    }
-    databases
-        .iter()
-        .map(|(database, (keys, expires))| {
-            format!("db{database}:keys={keys},expires={expires},avg_ttl=0\r\n")
-        })
-        .collect()
 }
 
 fn header(out: &mut Vec<u8>, prefix: u8, number: usize) {
@@ -558,16 +564,6 @@ mod tests {
             }
             assert_eq!(finish(&gather, &request), *expected, "{kind:?}");
         }
-    }
-
-    #[test]
-    fn the_keyspaces_of_all_shards_are_added_up() {
-        let text = "# Keyspace\r\ndb0:keys=2,expires=1,avg_ttl=9\r\ndb3:keys=1,expires=0\r\n\
-                    db0:keys=3,expires=0,avg_ttl=1\r\nnonsense\r\n";
-        assert_eq!(
-            sum_of_keyspaces(text),
-            "db0:keys=5,expires=1,avg_ttl=0\r\ndb3:keys=1,expires=0,avg_ttl=0\r\n"
-        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod handshake;
 mod info;
 mod input;
 mod introspect;
+mod keyspaces;
 mod lanes;
 mod link;
 mod listeners;
@@ -34,6 +35,7 @@ mod retry;
 mod route;
 mod scripts;
 mod session;
+mod set_algebra;
 mod show;
 mod topics;
 

@@ -4,6 +4,7 @@
 use super::core::transactions::may_be_queued;
 use super::cursor::{self, Cursor, Position};
 use super::gather::{Gather, Kind};
+use super::set_algebra::SetAlgebra;
 use crate::cluster::{Endpoint, Slot, Topology};
 use crate::command::{
     BeginSearch, Class, FindKeys, Flags, Group, KeySpec, ResponsePolicy, Spec, for_each_key,
@@ -141,6 +142,16 @@ pub(super) fn in_transaction(spec: &'static Spec, request: &Request<'_>) -> Resu
         Route::Keyed(slot) => Place::Keyed(slot),
         Route::Anywhere => Place::Keyless,
     })
+}
+
+/// A command over sets of several slots, which is put together here, or what is wrong with it.
+pub(super) fn sets(
+    spec: &'static Spec,
+    request: &Request<'_>,
+) -> Option<Result<SetAlgebra, &'static str>> {
+    let mut keys = Vec::new();
+    for_each_key(spec, request, |key| keys.push(key.index as u32)).ok()?;
+    SetAlgebra::new(spec, request, keys)
 }
 
 /// The slot of some shard: the same for the same client as long as the map stays, so that its

@@ -2,7 +2,6 @@
 //! are parts.
 
 use super::{Core, SessionId};
-use crate::command::Class;
 use crate::proxy::gather::{PartState, Verdict as GatherVerdict};
 use crate::proxy::link::{Answer, Expect, ExpectKind, LinkId};
 use crate::proxy::metrics::{LinkEnd, Outcome, Redirect, RideOut, WorkerMetrics};
@@ -249,7 +248,7 @@ impl Core {
         };
         if reply[0] == b'-' {
             // A fan-out's part has no slot of its own that a redirect could name.
-            let keyed = entry.spec.class == Class::Split;
+            let keyed = gather.is_by_key();
             let asked = Asked {
                 slot: Some(gather.parts[part].slot).filter(|_| keyed),
                 hops: gather.parts[part].hops,

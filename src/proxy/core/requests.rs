@@ -148,11 +148,7 @@ impl Core {
                 Some(slot) => (slot, false),
                 None => (Slot::of(b""), false),
             },
-            Err(refusal) => {
-                let line = refusal.to_string();
-                self.refuse(id, Some(spec), line.as_bytes(), now);
-                return Dispatched::Yes;
-            }
+            Err(refusal) => return self.dispatch_refused(id, spec, &refusal, now),
         };
         let large = request.frame().len() > self.options.large_bytes
             || session.largest_reply() > self.options.large_bytes;
@@ -218,6 +214,38 @@ impl Core {
             }
         }
         Dispatched::Yes
+    }
+
+    /// A command that no node would run as it is: refused, unless it can be put together here.
+    #[cold]
+    fn dispatch_refused(
+        &mut self,
+        id: SessionId,
+        spec: &'static Spec,
+        refusal: &route::Refusal,
+        now: Instant,
+    ) -> Dispatched {
+        let session = &self.sessions[id.index()];
+        let request = session.decoder.request(session.input.undecoded(), session.undispatched);
+        let request = request.expect("it was there");
+        let sets = match refusal {
+            route::Refusal::CrossSlot => route::sets(spec, &request),
+            _ => None,
+        };
+        match sets {
+            Some(Ok(sets)) => {
+                let gather = Gather::of_sets(sets, &request, self.options.gather_bytes);
+                self.send_parts(id, spec, gather, now)
+            }
+            Some(Err(line)) => {
+                self.refuse(id, Some(spec), line.as_bytes(), now);
+                Dispatched::Yes
+            }
+            None => {
+                self.refuse(id, Some(spec), refusal.to_string().as_bytes(), now);
+                Dispatched::Yes
+            }
+        }
     }
 
     /// PROXY …, unless the client listens in RESP2 and may do little else.

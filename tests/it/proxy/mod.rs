@@ -13,6 +13,7 @@ mod pauses;
 mod replica_reads;
 mod reshard;
 mod scripts;
+mod set_algebra;
 mod subscriptions;
 mod transactions;
 mod volume;
