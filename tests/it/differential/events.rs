@@ -19,6 +19,10 @@ const GROUPS: &[&Group] = &[
     &groups::SORTED_SETS,
     &groups::LISTS,
     &groups::SETS,
+    &groups::HYPERLOGLOGS,
+    &groups::GEO,
+    &groups::STREAMS,
+    &groups::SORT,
 ];
 
 /// Once in so many commands the data starts anew, so that keys come into being and go.
@@ -121,7 +125,10 @@ fn events_are_those_of_redis() {
 /// Those that `A` does not name: keys that come into being, and keys that are asked for in vain.
 #[test]
 fn events_of_the_keyspace_itself_are_those_of_redis() {
-    for group in GROUPS {
+    // SORT BY looks keys up in the order of the elements, which a set has as it likes; and commands
+    // of streams that write look for their key in Redis as those do that read.
+    let other = [groups::SORT.name, groups::STREAMS.name];
+    for group in GROUPS.iter().filter(|group| !other.contains(&group.name)) {
         compare(group, "KEAnm");
     }
 }
