@@ -8,7 +8,7 @@ use crate::node::error::CommandError;
 use crate::node::output::Output;
 use crate::node::serve::with_client;
 use crate::node::server::Pause;
-use crate::node::session::{Close, Replies, Session};
+use crate::node::session::{Close, Replies, Role, Session};
 use crate::resp::{Request, parse_i64};
 use std::time::Duration;
 
@@ -98,7 +98,8 @@ fn list(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     let (before, after): (Vec<&Session>, Vec<&Session>) =
         ctx.server.clients.iter().filter(matches).partition(|other| other.id < own.id);
     let own = Some(own).filter(matches);
-    let lines = before.into_iter().chain(own).chain(after);
+    let primary = ctx.server.replication.primary_session().filter(matches);
+    let lines = primary.into_iter().chain(before).chain(own).chain(after);
     let text: String = lines.map(|session| session.describe(ctx.now) + "\n").collect();
     ctx.out.verbatim(text);
     Ok(())
@@ -115,7 +116,12 @@ enum Kind {
 
 impl Kind {
     fn of(session: &Session) -> Self {
-        if session.subscriptions.is_some() { Self::PubSub } else { Self::Normal }
+        match session.role {
+            Role::Replica => Self::Replica,
+            Role::Primary => Self::Primary,
+            Role::Client if session.subscriptions.is_some() => Self::PubSub,
+            Role::Client => Self::Normal,
+        }
     }
 
     fn parse(name: &[u8]) -> Result<Self, CommandError> {
@@ -212,6 +218,13 @@ fn kill_matching(ctx: &mut Ctx<'_>, filter: &Filter, skip_me: bool) -> i64 {
             ctx.server.outputs.push_back(Output::Wake(session.id));
             killed += 1;
         }
+    }
+    // The primary is one of them, as far as its stream goes: its link is cut, and made again.
+    let now = ctx.now;
+    if ctx.server.replication.primary_session().is_some_and(|session| filter.matches(session, now))
+    {
+        ctx.cut_link("killed by a client");
+        killed += 1;
     }
     if !skip_me && filter.matches(ctx.session, ctx.now) {
         ctx.session.close(Close::AfterReplies);

@@ -8,13 +8,15 @@ use crate::clock::Now;
 use crate::node::call::Ctx;
 use crate::node::commands::REDIS_VERSION;
 use crate::node::core::Core;
+use crate::node::output::Output;
+use crate::node::server::Server;
 use crate::node::session::{Addresses, Role, Session};
 use crate::replication::{
     Backlog, Framing, History, Link, LinkConfig, LinkEvent, Offset, ReplicationId, acknowledgement,
 };
 use crate::resp::{Encoder, Limits, Protocol, RequestDecoder};
-use crate::store::Expired;
-use std::net::{Ipv4Addr, SocketAddr};
+use crate::store::{Expired, Keyspace};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// How far the link to the primary has come.
@@ -250,31 +252,8 @@ impl Core {
 
     /// The connection has ended, or never came about.
     pub fn link_lost(&mut self, now: Now, link: u64, why: &str) {
-        let Some(upstream) = self.upstream(link) else { return };
-        match upstream.phase {
-            Phase::Online => tracing::warn!("Connection with master lost: {why}"),
-            _ => tracing::warn!("Error condition on socket for SYNC: {why}"),
-        }
-        upstream.phase = Phase::Connect;
-        upstream.machine = None;
-        upstream.transfer = None;
-        upstream.announced = None;
-        upstream.down_since.get_or_insert(now.instant);
-        // What was not run as a whole comes again.
-        upstream.decoder = RequestDecoder::default();
-        upstream.unread = Vec::new();
-        upstream.run = 0;
-        if let Some(session) = &mut upstream.session {
-            session.transaction = None;
-        }
-        let load = upstream.load.take();
-        let given_up = load.is_some();
-        if given_up {
-            // Half of a copy is no data: those who ask are told that there is none.
-            upstream.has_data = false;
-            for db in 0..self.keyspace.databases() {
-                self.keyspace.flush(db);
-            }
+        if self.upstream(link).is_some() {
+            lose_link(&mut self.server, &mut self.keyspace, now, why);
         }
     }
 
@@ -499,7 +478,7 @@ pub(in crate::node) enum DisklessLoad {
     Swap,
 }
 
-impl crate::node::server::Server {
+impl Server {
     /// Bytes of the primary's stream have been run: they count, and go on as they came.
     fn pass_on(&mut self, bytes: &[u8]) {
         let look = self.replication.extend(bytes);
@@ -516,10 +495,61 @@ impl crate::node::server::Server {
     }
 }
 
+/// The link has ended: what was not run as a whole comes again.
+fn lose_link(server: &mut Server, keyspace: &mut Keyspace, now: Now, why: &str) {
+    let Some(upstream) = &mut server.replication.upstream else { return };
+    match upstream.phase {
+        Phase::Online => tracing::warn!("Connection with master lost: {why}"),
+        _ => tracing::warn!("Error condition on socket for SYNC: {why}"),
+    }
+    upstream.phase = Phase::Connect;
+    upstream.machine = None;
+    upstream.transfer = None;
+    upstream.announced = None;
+    upstream.down_since.get_or_insert(now.instant);
+    upstream.decoder = RequestDecoder::default();
+    upstream.unread = Vec::new();
+    upstream.run = 0;
+    if let Some(session) = &mut upstream.session {
+        session.transaction = None;
+    }
+    if upstream.load.take().is_some() {
+        // Half of a copy is no data: those who ask are told that there is none.
+        upstream.has_data = false;
+        for db in 0..keyspace.databases() {
+            keyspace.flush(db);
+        }
+    }
+}
+
+impl Ctx<'_> {
+    /// Ends the link to the primary; another is made at once.
+    pub(in crate::node) fn cut_link(&mut self, why: &str) {
+        lose_link(self.server, self.keyspace, self.now, why);
+        let replication = &mut self.server.replication;
+        replication.link += 1;
+        if let Some(upstream) = &mut replication.upstream {
+            upstream.link = replication.link;
+        }
+        self.server.outputs.push_back(Output::Link);
+    }
+}
+
+impl super::Replication {
+    /// The primary as a client, while its stream is followed.
+    pub(in crate::node) fn primary_session(&self) -> Option<&Session> {
+        let upstream = self.upstream.as_ref()?;
+        upstream.session.as_deref().filter(|_| upstream.phase == Phase::Online)
+    }
+}
+
 /// The session in whose name the stream's commands run.
 fn primary_session(now: Now, upstream: &Upstream) -> Box<Session> {
-    let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, upstream.port));
-    let addresses = Addresses { peer: nowhere, local: nowhere, descriptor: -1 };
+    let unspecified = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+    let ip = upstream.host.parse().unwrap_or(unspecified);
+    let peer = SocketAddr::from((ip, upstream.port));
+    let local = SocketAddr::from((unspecified, 0));
+    let addresses = Addresses { peer, local, descriptor: -1 };
     let mut session = Session::new(0, addresses, now, true);
     session.role = Role::Primary;
     Box::new(session)
