@@ -112,8 +112,8 @@ fn smove(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     ctx.notify(Class::Set, "srem", source);
     ctx.notify_if_gone(source);
     let added = ctx.db().set_or_new(destination, member, 1)?.add(member);
-    ctx.modified(destination);
     if added {
+        ctx.modified(destination);
         ctx.notify(Class::Set, "sadd", destination);
     }
     Ok(())
