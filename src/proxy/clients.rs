@@ -150,7 +150,7 @@ pub(super) fn line(session: &Session, asking: Option<&Spec>, now: Instant) -> St
     let unread = session.unread();
     let command = asking.or(client.last).map_or("NULL", |spec| spec.name);
     format!(
-        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db=0 sub={} psub={} \
+        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db={} sub={} psub={} \
          ssub={} multi={multi} watch=0 qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} \
          oll=0 omem={unread} tot-mem={} events=r cmd={command} user=default redir=-1 resp={} \
          lib-name={} lib-ver={}\n",
@@ -160,6 +160,7 @@ pub(super) fn line(session: &Session, asking: Option<&Spec>, now: Instant) -> St
         name(|n| &n.name).unwrap_or_default(),
         seconds(client.connected),
         seconds(client.active),
+        client.database,
         listens(Channel),
         listens(Pattern),
         listens(Shard),

@@ -39,6 +39,8 @@ pub(crate) enum Further {
     Select(u32),
     /// `READONLY`: a replica answers reads on it.
     ReadOnly,
+    /// `CLIENT NO-TOUCH ON`.
+    NoTouch,
     /// `CLIENT ID`: another connection may have to name this one.
     ClientId,
 }
@@ -82,6 +84,7 @@ impl Handshake {
                 encode_request(out, &["SELECT", &database.to_string()]);
             }
             Further::ReadOnly => encode_request(out, &["READONLY"]),
+            Further::NoTouch => encode_request(out, &["CLIENT", "NO-TOUCH", "ON"]),
             Further::ClientId => encode_request(out, &["CLIENT", "ID"]),
         }
         false

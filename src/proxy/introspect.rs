@@ -114,7 +114,7 @@ pub(super) fn config_get(request: &Request<'_>, env: &Env<'_>, reply: &mut Encod
     let options = env.options;
     let parameters: [(&str, String); 10] = [
         ("appendonly", "no".to_owned()),
-        ("databases", "1".to_owned()),
+        ("databases", env.map.databases().to_string()),
         ("maxclients", options.clients_max.to_string()),
         ("maxmemory", "0".to_owned()),
         ("maxmemory-policy", "noeviction".to_owned()),

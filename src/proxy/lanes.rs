@@ -50,9 +50,16 @@ pub(super) struct Setup {
     pub database: u32,
     /// Whether replicas answer reads on it.
     pub read_only: bool,
+    /// Whether what they read does not count as used.
+    pub no_touch: bool,
 }
 
 impl Setup {
+    /// Nothing but a protocol.
+    pub(super) fn plain(protocol: Protocol) -> Self {
+        Self { protocol, database: 0, read_only: false, no_touch: false }
+    }
+
     /// The steps of its handshake behind the usual ones.
     pub(super) fn further(&self) -> Vec<Further> {
         let mut further = Vec::new();
@@ -61,6 +68,9 @@ impl Setup {
         }
         if self.read_only {
             further.push(Further::ReadOnly);
+        }
+        if self.no_touch {
+            further.push(Further::NoTouch);
         }
         further
     }
@@ -75,8 +85,7 @@ pub(super) struct Lanes {
 impl Lanes {
     /// The two plain ones.
     pub(super) fn new() -> Self {
-        let plain =
-            |protocol| (LaneId::plain(protocol), Setup { protocol, database: 0, read_only: false });
+        let plain = |protocol| (LaneId::plain(protocol), Setup::plain(protocol));
         Self { setups: BTreeMap::from([plain(Protocol::Resp2), plain(Protocol::Resp3)]) }
     }
 
@@ -85,18 +94,14 @@ impl Lanes {
         self.setups.get(&lane).expect("a lane lives as long as it has sessions or connections")
     }
 
-    /// The lane of clients with this protocol and database.
-    pub(super) fn of(&mut self, protocol: Protocol, database: u32) -> LaneId {
-        self.with(Setup { protocol, database, read_only: false })
-    }
-
     /// The lane beside this one on which replicas answer reads.
     pub(super) fn for_reads(&mut self, lane: LaneId) -> LaneId {
         let wanted = Setup { read_only: true, ..self.setup(lane).clone() };
-        self.with(wanted)
+        self.of(wanted)
     }
 
-    fn with(&mut self, wanted: Setup) -> LaneId {
+    /// The lane of clients for which this is to be said.
+    pub(super) fn of(&mut self, wanted: Setup) -> LaneId {
         if let Some((id, _)) = self.setups.iter().find(|(_, setup)| **setup == wanted) {
             return *id;
         }

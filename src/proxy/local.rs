@@ -100,16 +100,25 @@ pub(super) fn answer(
         "hello" => return hello(client, request, env, out),
         "reset" => {
             client.protocol = Protocol::Resp2;
+            client.database = 0;
+            client.no_touch = false;
             client.authenticated = env.options.password.is_none();
             client.replies = Replies::On;
             client.names = None;
             Encoder::new(out, Protocol::Resp2).simple("RESET");
         }
         "select" => match parse_i64(request.arg(1)) {
-            Some(0) => reply.ok(),
-            Some(_) => reply.error(
-                "ERR SELECT is not allowed in cluster mode: only database 0 is behind this proxy",
-            ),
+            Some(number) => match u32::try_from(number) {
+                Ok(database) if database < env.map.databases() => {
+                    client.database = database;
+                    reply.ok();
+                }
+                _ if env.map.databases() > 1 => reply.error("ERR DB index is out of range"),
+                _ => reply.error(
+                    "ERR SELECT is not allowed in cluster mode: only database 0 is behind this \
+                     proxy",
+                ),
+            },
             None => reply.error("ERR value is not an integer or out of range"),
         },
         "readonly" | "readwrite" | "asking" => reply.ok(),
@@ -298,5 +307,6 @@ pub(super) fn is_available(spec: &Spec) -> bool {
 /// Whether a command that needs connections of its own is one that the proxy has them for.
 fn is_pinned_here(spec: &Spec) -> bool {
     spec.group == Group::Transactions
+        || matches!(spec.name, "client|no-touch" | "wait" | "waitaof")
         || (spec.flags.contains(Flags::BLOCKING) && !spec.keys.is_empty())
 }

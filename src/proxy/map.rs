@@ -9,7 +9,7 @@
 use crate::cluster::{Endpoint, Epoch, NodeId, NodeIndex, Slot, Topology, TopologyNode, View};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ pub struct ClusterMap {
     refresh_wanted: AtomicBool,
     /// How many slots were being moved, as the last reading saw it.
     slots_open: AtomicUsize,
+    /// How many databases the nodes have, as far as one has told.
+    databases: AtomicU32,
     /// Readings believed.
     readings: AtomicU64,
     /// Readings that nobody answered.
@@ -86,6 +88,7 @@ impl Default for ClusterMap {
             changing: Mutex::default(),
             refresh_wanted: AtomicBool::new(true),
             slots_open: AtomicUsize::new(0),
+            databases: AtomicU32::new(1),
             readings: AtomicU64::new(0),
             readings_failed: AtomicU64::new(0),
             on_refresh_wanted: OnceLock::new(),
@@ -238,6 +241,16 @@ impl ClusterMap {
     /// A node has told its version.
     pub fn set_version(&self, node: &Endpoint, version: &str) {
         self.lock().versions.insert(node.clone(), version.to_owned());
+    }
+
+    /// A node has told how many databases it has.
+    pub fn set_databases(&self, count: u32) {
+        self.databases.store(count.max(1), Ordering::Relaxed);
+    }
+
+    /// How many databases the cluster has.
+    pub fn databases(&self) -> u32 {
+        self.databases.load(Ordering::Relaxed)
     }
 
     /// The lowest version that a node has told: what clients may rely on.

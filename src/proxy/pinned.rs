@@ -16,12 +16,14 @@ pub(super) struct Pins {
     pub transaction: Option<Transaction>,
     /// A command that waits at its node.
     pub blocked: Option<Blocked>,
+    /// WAIT or WAITAOF.
+    pub waits: Option<Waits>,
 }
 
 impl Pins {
     /// Whether there is nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.transaction.is_none() && self.blocked.is_none()
+        self.transaction.is_none() && self.blocked.is_none() && self.waits.is_none()
     }
 
     /// Whether a transaction is open.
@@ -39,6 +41,7 @@ impl Pins {
         match pin {
             Pin::Transaction => self.transaction.as_mut().map(|of| &mut of.tries),
             Pin::Blocked => self.blocked.as_mut().map(|of| &mut of.tries),
+            Pin::Waits => self.waits.as_mut().map(|of| &mut of.tries),
         }
     }
 }
@@ -50,11 +53,13 @@ pub(super) enum Pin {
     Transaction,
     /// [`Pins::blocked`].
     Blocked,
+    /// [`Pins::waits`].
+    Waits,
 }
 
 impl Pin {
     /// Each of them.
-    pub(super) const ALL: [Self; 2] = [Self::Transaction, Self::Blocked];
+    pub(super) const ALL: [Self; 3] = [Self::Transaction, Self::Blocked, Self::Waits];
 }
 
 /// How often something was sent that has not run, and when it goes out again.
@@ -259,6 +264,21 @@ pub(super) struct Timeout {
 pub(super) struct Resolving {
     /// The arguments that say `$`, with what was found for each.
     pub ids: Vec<(usize, Option<Vec<u8>>)>,
+}
+
+/// WAIT or WAITAOF: a connection to each primary that the session has written to.
+#[derive(Debug)]
+pub(super) struct Waits {
+    /// The request.
+    pub seq: u64,
+    /// The connections, and what each primary has answered.
+    pub parts: Vec<(LinkId, Option<Vec<i64>>)>,
+    /// When its wait is over; never, if there is none.
+    pub deadline: Option<Instant>,
+    /// It was sent before, so what is left of its time is not what its frame says.
+    pub sent_before: bool,
+    /// Its tries.
+    pub tries: Tries,
 }
 
 /// How a blocked command is ended before its time.

@@ -37,6 +37,8 @@ pub(super) struct Session {
     pub lane: LaneId,
     /// What it has connections of its own for.
     pub pins: Option<Box<Pins>>,
+    /// Where it has written: a bit for each 256 slots.
+    pub written: u64,
     /// Requests of it that a node has said were not run.
     pub unsettled: usize,
     /// Whether nothing more is dispatched until everything under way is answered.
@@ -77,6 +79,10 @@ pub(super) struct Client {
     pub local: SocketAddr,
     /// The protocol it speaks.
     pub protocol: Protocol,
+    /// The database it has selected.
+    pub database: u32,
+    /// CLIENT NO-TOUCH: what it reads does not count as used.
+    pub no_touch: bool,
     /// Whether it may do anything but authenticate.
     pub authenticated: bool,
     /// Whether some requests are not to be looked at as usual: see `Core::gate`.
@@ -177,6 +183,8 @@ impl Session {
                 peer,
                 local,
                 protocol: Protocol::Resp2,
+                database: 0,
+                no_touch: false,
                 authenticated: !needs_auth,
                 gated: needs_auth,
                 paused: false,
@@ -190,6 +198,7 @@ impl Session {
             listening: None,
             lane: LaneId::plain(Protocol::Resp2),
             pins: None,
+            written: 0,
             unsettled: 0,
             wait_for_all: false,
             generation: 0,
@@ -210,6 +219,12 @@ impl Session {
     #[inline]
     pub(super) fn limits<'a>(&self, options: &'a Options) -> &'a Limits {
         if self.client.authenticated { &options.limits } else { &Limits::UNAUTHENTICATED }
+    }
+
+    /// A command goes to this slot: WAIT must know where the session has written.
+    #[inline]
+    pub(super) fn note_write(&mut self, slot: Slot, is_write: bool) {
+        self.written |= u64::from(is_write) << (slot.number() >> 8);
     }
 
     /// Bytes of replies that it has not read.

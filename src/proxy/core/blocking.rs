@@ -18,7 +18,7 @@ use crate::proxy::error::Failure;
 use crate::proxy::lanes::{Lane, LaneId};
 use crate::proxy::link::{Expect, ExpectKind, LinkId, Role};
 use crate::proxy::metrics::{LinkEnd, Outcome, RideOut};
-use crate::proxy::pinned::{Blocked, NotRun, Pin, Resolving, Timeout, Tries, Unblock};
+use crate::proxy::pinned::{Blocked, NotRun, Pin, Pins, Resolving, Timeout, Tries, Unblock};
 use crate::proxy::retry::{self, AfterLoss, Asked, Loss};
 use crate::proxy::route::{self, Route};
 use crate::proxy::session::Session;
@@ -37,7 +37,8 @@ impl Session {
 
     /// Whether it waits in a blocking command.
     pub(super) fn is_blocked(&self) -> bool {
-        self.pins.as_ref().is_some_and(|pins| pins.blocked.is_some())
+        let waits = |pins: &Pins| pins.blocked.is_some() || pins.waits.is_some();
+        self.pins.as_ref().is_some_and(|pins| waits(pins))
     }
 }
 
@@ -77,6 +78,7 @@ impl Core {
         let seq = self.push_pinned(id, spec, now);
         let session = &mut self.sessions[id.index()];
         session.wait_for_all = true;
+        session.note_write(slot, spec.is_write());
         let resolving = (!ends.is_empty())
             .then(|| Resolving { ids: ends.into_iter().map(|arg| (arg, None)).collect() });
         session.pins_mut().blocked = Some(Blocked {
@@ -326,6 +328,10 @@ impl Core {
         let waits = |session: &Session| session.client.id == client && session.is_blocked();
         let found = self.sessions.iter().find(|(_, session)| waits(session));
         let Some(id) = found.map(|(index, _)| SessionId(index as u32)) else { return false };
+        if self.sessions[id.index()].blocked().is_none() {
+            self.waits_are_over(id, now);
+            return true;
+        }
         self.end_wait(id, if error { Unblock::Error } else { Unblock::Timeout }, now);
         true
     }
@@ -388,6 +394,7 @@ impl Core {
             .map(|(index, _)| SessionId(index as u32))
             .collect();
         for id in blocked {
+            self.waits_are_over(id, now);
             self.end_wait(id, Unblock::Error, now);
         }
     }

@@ -26,6 +26,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 pub(super) mod transactions;
+mod waits;
 mod watching;
 
 pub use clients::Pause;

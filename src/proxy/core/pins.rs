@@ -147,6 +147,7 @@ impl Core {
         }
         self.end_transaction(id, now);
         self.end_blocked(id, now);
+        self.forget_waits(id, now);
         self.sessions[id.index()].pins = None;
     }
 
@@ -184,6 +185,8 @@ impl Core {
             self.transaction_answer(id, &expect, &reply, now);
         } else if pins.blocked.as_ref().is_some_and(|of| of.link == link) {
             self.blocked_answer(id, &expect, &reply, now);
+        } else if pins.waits.as_ref().is_some_and(|of| of.parts.iter().any(|of| of.0 == link)) {
+            self.waits_answer(id, link, &expect, &reply, now);
         }
     }
 
@@ -206,6 +209,8 @@ impl Core {
             self.transaction_lost(id, expected, lost, now);
         } else if pins.blocked.as_ref().is_some_and(|of| of.link == link) {
             self.blocked_lost(id, expected, lost, now);
+        } else if pins.waits.as_ref().is_some_and(|of| of.parts.iter().any(|of| of.0 == link)) {
+            self.waits_not_run(id, lost.line(), now);
         }
     }
 
@@ -324,7 +329,10 @@ impl Core {
             }
             let since = tries.retry.since.unwrap_or(now);
             if deadline.is_some_and(|deadline| deadline <= now) {
-                self.blocked_is_over(id, now);
+                match pin {
+                    Pin::Waits => self.waits_are_over(id, now),
+                    Pin::Transaction | Pin::Blocked => self.blocked_is_over(id, now),
+                }
             } else if now.saturating_duration_since(since) >= ride_out && !ride_out.is_zero() {
                 self.pin_give_up(id, pin, now);
             } else if let Some(due) = tries.retry.due.filter(|due| *due > now) {
@@ -335,6 +343,7 @@ impl Core {
                 match pin {
                     Pin::Transaction => self.start_transaction(id, now),
                     Pin::Blocked => self.start_blocked(id, now),
+                    Pin::Waits => self.start_waits(id, now),
                 }
             }
         }
@@ -355,6 +364,7 @@ impl Core {
         match pin {
             Pin::Transaction => self.give_up_transaction(id, &failure, now),
             Pin::Blocked => self.give_up_blocked(id, &failure, now),
+            Pin::Waits => self.give_up_waits(id, &failure, now),
         }
     }
 
@@ -367,6 +377,7 @@ impl Core {
         match pin {
             Pin::Transaction => pins.transaction.as_ref()?.slot,
             Pin::Blocked => pins.blocked.as_ref().filter(|of| of.keyed).map(|of| of.slot),
+            Pin::Waits => None,
         }
     }
 
@@ -375,6 +386,7 @@ impl Core {
         match pin {
             Pin::Transaction => None,
             Pin::Blocked => pins.blocked.as_ref()?.deadline,
+            Pin::Waits => pins.waits.as_ref()?.deadline,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::cluster::Slot;
 use crate::command::{Class, Flags, Group, Spec, lookup_request};
 use crate::proxy::backends::NoRoute;
 use crate::proxy::gather::Gather;
-use crate::proxy::lanes::Lane;
+use crate::proxy::lanes::{Lane, Setup};
 use crate::proxy::link::{Expect, ExpectKind, LinkId};
 use crate::proxy::local::{self, After, Env};
 use crate::proxy::metrics::{ClientEnd, Outcome};
@@ -169,6 +169,7 @@ impl Core {
             // What follows must look whether it would overtake this one.
             session.generation = u64::MAX;
         }
+        session.note_write(slot, spec.is_write());
         let incarnation = session.incarnation;
         let Session { input, decoder, pipeline, client, .. } = &mut *session;
         let request = decoder.request(input.undecoded(), used).expect("it was there");
@@ -311,6 +312,12 @@ impl Core {
             Class::Pinned if spec.flags.contains(Flags::BLOCKING) && !spec.keys.is_empty() => {
                 return self.dispatch_blocking(id, spec, now);
             }
+            Class::Pinned if matches!(spec.name, "wait" | "waitaof") => {
+                return self.dispatch_wait(id, spec, now);
+            }
+            Class::Pinned if spec.name == "client|no-touch" => {
+                return self.no_touch(id, spec, now);
+            }
             Class::Pinned | Class::Refused => Err(route::refusal(spec)),
             Class::OneSlot | Class::AllOrNothing => unreachable!("routed before"),
         };
@@ -346,6 +353,13 @@ impl Core {
         let large = used > self.options.large_bytes;
         if large || elsewhere {
             session.generation = u64::MAX;
+        }
+        if spec.is_write() {
+            // A part without keys stands for a whole shard.
+            let all = spec.class != Class::Split;
+            let slots = gather.parts.iter().map(|part| part.slot);
+            slots.for_each(|slot| session.note_write(slot, true));
+            session.written |= if all { u64::MAX } else { 0 };
         }
         let lane = Lane { id: session.lane, large };
         let mut routes: Vec<_> = match elsewhere {
@@ -489,6 +503,37 @@ impl Core {
         local::answer(&mut self.sessions[id.index()].client, request, spec, &env, reply)
     }
 
+    /// CLIENT NO-TOUCH, where the nodes know it.
+    fn no_touch(&mut self, id: SessionId, spec: &'static Spec, now: Instant) -> Dispatched {
+        let version = self.shared.map.lowest_version();
+        let session = &mut self.sessions[id.index()];
+        if !session.pipeline.is_empty() {
+            return Dispatched::WaitForAll;
+        }
+        let used = session.undispatched;
+        let Session { input, decoder, client, .. } = &mut *session;
+        let request = decoder.request(input.undecoded(), used).expect("it was there");
+        let mode = request.arg(2);
+        let on = match () {
+            () if !version.is_some_and(|version| is_at_least_7_2(&version)) => {
+                Err("ERR unknown subcommand 'NO-TOUCH'. Try CLIENT HELP.")
+            }
+            () if mode.eq_ignore_ascii_case(b"on") => Ok(true),
+            () if mode.eq_ignore_ascii_case(b"off") => Ok(false),
+            () => Err("ERR syntax error"),
+        };
+        match on {
+            Ok(on) => {
+                client.no_touch = on;
+                let unanswered = client.take_unanswered();
+                self.session_changed(id, spec, now);
+                self.answer_now(id, Some(spec), b"+OK\r\n", unanswered, Outcome::Ok, now);
+            }
+            Err(line) => self.refuse(id, Some(spec), line.as_bytes(), now),
+        }
+        Dispatched::Yes
+    }
+
     /// A command was answered that changes how those behind it are understood.
     fn session_changed(&mut self, id: SessionId, spec: &'static Spec, now: Instant) {
         if spec.name == "reset" {
@@ -497,7 +542,13 @@ impl Core {
         }
         let session = &mut self.sessions[id.index()];
         session.regate();
-        let lane = self.backends.lanes.of(session.client.protocol, 0);
+        let client = &session.client;
+        let lane = self.backends.lanes.of(Setup {
+            protocol: client.protocol,
+            database: client.database,
+            no_touch: client.no_touch,
+            read_only: false,
+        });
         if std::mem::replace(&mut session.lane, lane) != lane {
             self.change_lane_of_transaction(id, now);
         }
@@ -578,6 +629,12 @@ impl Session {
             self.input.release_decoded(buffers);
         }
     }
+}
+
+/// Whether the nodes know what Redis 7.2 brought.
+fn is_at_least_7_2(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (7, 2)
 }
 
 /// What a browser, or a page in one, sends: the line that a forged request begins with.

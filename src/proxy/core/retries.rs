@@ -325,7 +325,7 @@ impl Core {
 
     /// A connection is over: everything that waited on it is judged, in order.
     pub(super) fn lose(&mut self, id: LinkId, loss: Loss, end: LinkEnd, why: &str, now: Instant) {
-        let Some(link) = self.backends.link(id) else { return };
+        let Some(link) = self.backends.link(id).filter(|link| !link.is_closed()) else { return };
         let endpoint = link.endpoint.clone();
         let subscriber = link.subscriber;
         let owner = link.role.owner();

@@ -9,6 +9,7 @@ mod clients;
 mod pinned;
 mod scripts;
 mod subscriptions;
+mod waits;
 mod world;
 
 use world::{NODE_A, NODE_B, World, at, view};

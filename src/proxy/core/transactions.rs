@@ -131,7 +131,7 @@ impl Core {
         let bytes_max = self.options.transaction_bytes;
         let session = &mut self.sessions[id.index()];
         let used = session.undispatched;
-        let Session { input, decoder, pins, pipeline, .. } = &mut *session;
+        let Session { input, decoder, pins, pipeline, written, .. } = &mut *session;
         let request = decoder.request(input.undecoded(), used).expect("it was there");
         let transaction = pins.as_mut().and_then(|pins| pins.transaction.as_mut());
         let transaction = transaction.expect("it is open");
@@ -178,8 +178,9 @@ impl Core {
         let seq = pipeline.next_seq();
         let number = multi.push(frame, seq, spec, local);
         let opened = multi.opened;
-        if slot.is_some() {
-            transaction.slot = slot;
+        if let Some(slot) = slot {
+            transaction.slot = Some(slot);
+            *written |= u64::from(spec.is_write()) << (slot.number() >> 8);
         }
         if local || (!opened && transaction.slot.is_none()) {
             return self.answer_ok(id, spec, QUEUED, now);

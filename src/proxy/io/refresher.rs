@@ -99,9 +99,16 @@ async fn ask(options: &Options, shared: &Shared, node: &Endpoint) -> Result<View
     };
     let mut client =
         Client::connect(&node.host, node.port, &client).await.map_err(|error| error.to_string())?;
-    let questions = [vec!["CLUSTER", "NODES"], vec!["CLUSTER", "SLOTS"], vec!["INFO", "server"]];
+    let questions = [
+        vec!["CLUSTER", "NODES"],
+        vec!["CLUSTER", "SLOTS"],
+        vec!["INFO", "server"],
+        vec!["CONFIG", "GET", "cluster-databases"],
+    ];
     let replies = client.call_all(&questions).await.map_err(|error| error.to_string())?;
-    let [nodes, slots, info] = &replies[..] else { return Err("too few replies".to_owned()) };
+    let [nodes, slots, info, databases] = &replies[..] else {
+        return Err("too few replies".to_owned());
+    };
     let text = nodes.as_str().ok_or_else(|| match nodes.as_error() {
         Some(error) => String::from_utf8_lossy(error).into_owned(),
         None => "CLUSTER NODES is not text".to_owned(),
@@ -117,5 +124,8 @@ async fn ask(options: &Options, shared: &Shared, node: &Endpoint) -> Result<View
     if let Some(version) = version {
         shared.map.set_version(node, &version);
     }
+    // A node that has no such setting, or does not tell it to us, has one database.
+    let count = databases.as_array().and_then(|pair| pair.get(1)?.as_str()?.parse().ok());
+    shared.map.set_databases(count.unwrap_or(1));
     Ok(view)
 }

@@ -17,6 +17,7 @@ mod set_algebra;
 mod subscriptions;
 mod transactions;
 mod volume;
+mod waits;
 
 use crate::support::{Client, Cluster, Keyway, Server, wait_for};
 use keyway::resp::Reply;
