@@ -35,6 +35,8 @@ pub(super) struct AppendLog {
     /// Rewrites that were begun, and those of them that failed in a row.
     pub(super) rewrites: u64,
     pub(super) failures: u64,
+    /// The data is being replaced by a primary's: what is in the file is of another time.
+    suspended: bool,
     /// What is being read back.
     reading: Option<Reading>,
 }
@@ -88,6 +90,20 @@ impl Server {
         self.outputs.push_back(Output::Save);
     }
 
+    /// The data is about to be replaced by a primary's. The file ends here, as a state of the data
+    /// that there was: the commands that follow must not be added to it.
+    pub(super) fn suspend_log(&mut self) {
+        self.log.suspended = true;
+        self.outputs.push_back(Output::Reconfigured);
+    }
+
+    /// The data is whole again: the file begins anew with all of it.
+    pub(super) fn resume_log(&mut self) {
+        if std::mem::take(&mut self.log.suspended) {
+            self.outputs.push_back(Output::Reconfigured);
+        }
+    }
+
     /// Begins a rewrite if the file has grown by so much.
     pub(super) fn rewrite_log_if_due(&mut self) {
         let log = &self.log;
@@ -134,6 +150,11 @@ impl Core {
     /// Whether it is being written.
     pub fn logs(&mut self) -> bool {
         self.server.logs()
+    }
+
+    /// Whether there is to be one at this moment.
+    pub fn wants_log(&self) -> bool {
+        self.parameter("appendonly") == "yes" && !self.server.log.suspended
     }
 
     /// Asks for a rewrite: the append-only file is new, or what it holds is of another time.

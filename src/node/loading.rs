@@ -1,6 +1,7 @@
 //! A data set on its way in: from a file at the start, for DEBUG RELOAD, or from a primary.
 
 use super::core::Core;
+use super::output::Output;
 use super::persistence::{LoadFigures, LoadProgress};
 use crate::clock::Now;
 use crate::store::rdb::{RdbError, RdbEvent, RdbReader};
@@ -143,6 +144,7 @@ impl Core {
         if let Some(progress) = self.server.persistence.loading.take() {
             let took = now.instant - progress.since.instant;
             tracing::info!("DB loaded from disk: {:.3} seconds", took.as_secs_f64());
+            self.server.outputs.push_back(Output::Link);
         }
         self.server.persistence.saved_dirty = self.server.stats.dirty;
     }

@@ -169,7 +169,7 @@ impl Engine {
     /// `appendonly` and `appendfsync` may be others.
     fn configure_log(&self, core: &mut Core) {
         self.append_policy.set(Policy::of(core));
-        let (wanted, is_on) = (core.parameter("appendonly") == "yes", core.logs());
+        let (wanted, is_on) = (core.wants_log(), core.logs());
         let mut append = self.append.borrow_mut();
         if wanted && append.is_none() && !core.is_loading() {
             match Append::open(core) {

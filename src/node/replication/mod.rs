@@ -297,6 +297,8 @@ fn lead(server: &mut Server, keyspace: &mut Keyspace) {
     let kept = server.replication.backlog.is_some();
     server.propagation.set_stream(kept);
     server.listen(keyspace);
+    // A copy that did not arrive may have ended it.
+    server.resume_log();
     keyspace.set_on_expired(Expired::Remove);
     server.outputs.push_back(Output::Link);
 }

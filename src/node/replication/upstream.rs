@@ -11,6 +11,7 @@ use crate::node::core::Core;
 use crate::node::output::Output;
 use crate::node::server::Server;
 use crate::node::session::{Addresses, Role, Session};
+use crate::node::snapshots::SnapshotFor;
 use crate::replication::{
     Backlog, Framing, History, Link, LinkConfig, LinkEvent, Offset, ReplicationId, acknowledgement,
 };
@@ -158,8 +159,12 @@ impl Upstream {
 }
 
 impl Core {
-    /// The link that is to be connected, if this node follows another.
+    /// The link that is to be connected, if this node follows another and has loaded its own files.
     pub fn link_target(&self) -> Option<LinkTarget> {
+        if self.is_loading() {
+            // Two would load at a time.
+            return None;
+        }
         let upstream = self.server.replication.upstream.as_ref()?;
         Some(LinkTarget {
             link: upstream.link,
@@ -302,6 +307,9 @@ impl Core {
     /// The old data goes, and the new comes in its place. Until all of it is there, there is none.
     fn begin_load(&mut self, now: Now, link: u64) {
         self.server.close_followers();
+        self.server.suspend_log();
+        // What is being saved would be half of the old data and half of the new.
+        self.server.give_up_snapshot(&mut self.keyspace, SnapshotFor::File);
         tracing::info!("MASTER <-> REPLICA sync: Flushing old data");
         let (watched, keyspace) = (&mut self.server.watched, &mut self.keyspace);
         watched.touch_where(None, |db, key| keyspace.db(db, now.unix_ms).contains(key));
@@ -380,6 +388,7 @@ impl Core {
         let size = self.server.settings.replication.backlog_bytes;
         replication.backlog = Some(Backlog::new(replication.history.offset(), size));
         tracing::info!("MASTER <-> REPLICA sync: Finished with success ({} keys)", load.keys());
+        self.server.resume_log();
         LinkTask::Yield
     }
 
