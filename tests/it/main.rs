@@ -20,3 +20,4 @@ mod saving;
 mod support;
 mod transcript;
 mod up;
+mod waiting;
