@@ -14,6 +14,7 @@ use super::server::Server;
 use super::session::{Addresses, Role, Session};
 use super::snapshots::SnapshotFor;
 use crate::clock::Now;
+use crate::replication::Offset;
 use crate::resp::{Encoder, Limits, Protocol, RequestDecoder};
 use crate::store::Expired;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -139,6 +140,13 @@ impl Core {
         }
         self.server.log.size = size;
         self.server.log.write_error = error;
+    }
+
+    /// The append-only file is on disk up to this place in the stream: WAITAOF waits for it. None
+    /// while it is not all of the data yet.
+    pub fn log_on_disk(&mut self, now: Now, offset: Option<Offset>) {
+        self.server.note_on_disk(offset);
+        self.serve_ready(now);
     }
 
     /// The append-only file begins to be written, or ends.
@@ -296,6 +304,8 @@ impl Core {
         self.server.give_up_snapshot(&mut self.keyspace, SnapshotFor::Rewrite);
         self.server.log.write_error = None;
         self.set_log(false);
+        // Who waits for it is told that it has gone.
+        self.server.note_on_disk(None);
         self.server.outputs.push_back(Output::Save);
     }
 }

@@ -185,7 +185,6 @@ impl Propagation {
     }
 
     /// What goes into the append-only file.
-    #[allow(dead_code, reason = "the append-only file listens to it")]
     pub(super) fn log(&mut self) -> &mut Feed {
         &mut self.log
     }
@@ -197,7 +196,6 @@ impl Propagation {
     }
 
     /// Starts or ends the feed of the append-only file. [`Server::listen`] has to follow.
-    #[allow(dead_code, reason = "the append-only file listens to it")]
     pub(super) fn set_log(&mut self, on: bool) {
         Self::switch(&mut self.log, on);
         self.wanted = self.stream.on || self.log.on;

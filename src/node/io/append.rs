@@ -3,13 +3,15 @@
 
 use super::manifest::{Manifest, Part};
 use super::new_file::{NewFile, sync_folder_of};
+use crate::clock::Now;
 use crate::node::Core;
+use crate::replication::Offset;
 use crate::store::rdb::RdbWriter;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
 /// See above.
@@ -28,25 +30,40 @@ pub(super) struct Append {
     unwritten: Vec<u8>,
     /// Written, and not given to the disk.
     unsynced: bool,
+    /// The place in the stream up to which everything is written.
+    written: Offset,
+    /// The same when something was written the last time; what came since is in no need of a file.
+    last_write: Offset,
+    /// Up to where this thread has waited for the disk.
+    synced: Offset,
+    /// What the core was last told.
+    told: Option<Offset>,
     syncer: Option<Syncer>,
 }
 
 /// A thread that syncs, so that nobody waits for the disk.
 #[derive(Debug)]
 struct Syncer {
-    files: Sender<Arc<File>>,
+    files: Sender<(Arc<File>, Offset)>,
     busy: Arc<AtomicBool>,
     failed: Arc<AtomicBool>,
+    /// Up to where the disk has it.
+    synced: Arc<AtomicU64>,
 }
 
 impl Syncer {
     fn start() -> io::Result<Self> {
-        let (files, incoming) = channel::<Arc<File>>();
+        let (files, incoming) = channel::<(Arc<File>, Offset)>();
         let (busy, failed) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let syncer = Self { files, busy: busy.clone(), failed: failed.clone() };
+        let synced = Arc::<AtomicU64>::default();
+        let syncer =
+            Self { files, busy: busy.clone(), failed: failed.clone(), synced: synced.clone() };
         std::thread::Builder::new().name("sync".into()).spawn(move || {
-            for file in incoming {
-                failed.store(file.sync_data().is_err(), Ordering::Relaxed);
+            for (file, offset) in incoming {
+                match file.sync_data() {
+                    Ok(()) => synced.store(offset, Ordering::Relaxed),
+                    Err(_) => failed.store(true, Ordering::Relaxed),
+                }
                 busy.store(false, Ordering::Release);
             }
         })?;
@@ -68,6 +85,10 @@ impl Append {
             size: 0,
             unwritten: Vec::new(),
             unsynced: false,
+            written: 0,
+            last_write: 0,
+            synced: 0,
+            told: None,
             syncer: None,
         };
         match std::fs::read_to_string(append.manifest_path()) {
@@ -174,6 +195,7 @@ impl Append {
         if let Some(before) = self.file.take() {
             self.flush(&before)?;
             before.sync_data()?;
+            self.synced = self.written;
         }
         self.manifest.increments.push(part);
         // Before the first base is there it would be read as if it were all of the data.
@@ -227,15 +249,21 @@ impl Append {
     /// Takes what the core has for it; before the replies of this turn leave.
     pub(super) fn take(&mut self, core: &mut Core, policy: Policy) {
         if self.unwritten.is_empty() && core.log_bytes().is_empty() {
+            self.written = core.replication_offset();
             return;
         }
         self.unwritten.extend_from_slice(core.log_bytes());
         core.log_taken();
         let Some(file) = self.file.clone() else { return };
         let mut outcome = self.flush(&file);
+        if outcome.is_ok() {
+            self.written = core.replication_offset();
+            self.last_write = self.written;
+        }
         if policy == Policy::Always && outcome.is_ok() {
             outcome = file.sync_data();
             self.unsynced = false;
+            self.synced = self.written;
         }
         if let (Policy::Always, Err(error)) = (policy, &outcome) {
             // Somebody would be told that it is on disk.
@@ -250,19 +278,44 @@ impl Append {
 
     /// Once a second: gives to the disk what was written.
     pub(super) fn sync_behind(&mut self) {
+        if let Some(syncer) = &self.syncer
+            && syncer.failed.swap(false, Ordering::Relaxed)
+        {
+            tracing::error!("the append-only file could not be given to the disk");
+            self.unsynced = true;
+        }
         let Some(file) = self.file.clone().filter(|_| self.unsynced) else { return };
         if self.syncer.is_none() {
             self.syncer = Syncer::start().ok();
         }
         let Some(syncer) = &self.syncer else { return };
-        if syncer.failed.load(Ordering::Relaxed) {
-            tracing::error!("the append-only file could not be given to the disk");
-        }
         if !syncer.busy.swap(true, Ordering::Acquire) {
             self.unsynced = false;
             // The thread lives as long as this does.
-            let _ = syncer.files.send(file);
+            let _ = syncer.files.send((file, self.written));
         }
+    }
+
+    /// Up to which place in the stream a restart would find everything. None while these files are
+    /// not all of the data yet.
+    fn on_disk(&self) -> Option<Offset> {
+        let syncer = self.syncer.as_ref();
+        let behind = syncer.map_or(0, |syncer| syncer.synced.load(Ordering::Relaxed));
+        let synced = self.synced.max(behind);
+        // Not all of the stream is for the file.
+        let reached = if synced >= self.last_write { self.written } else { synced };
+        self.complete.then_some(reached)
+    }
+
+    /// Tells the core how far the disk is, if that has changed.
+    pub(super) fn tell(&mut self, core: &mut Core) -> bool {
+        let on_disk = self.on_disk();
+        let news = on_disk != self.told;
+        if news {
+            self.told = on_disk;
+            core.log_on_disk(Now::read(), on_disk);
+        }
+        news
     }
 
     /// Everything is on disk when this returns.

@@ -122,6 +122,30 @@ impl Engine {
         let mut core = self.core.borrow_mut();
         let outcome = call(&mut core);
         let mut bus = false;
+        loop {
+            bus |= self.carry_out(&mut core);
+            // Before the replies of this turn leave. What is on disk by that lets others go on.
+            let mut append = self.append.borrow_mut();
+            let Some(append) = &mut *append else { break };
+            append.take(&mut core, self.append_policy.get());
+            if !append.tell(&mut core) {
+                break;
+            }
+        }
+        if core.has_garbage() {
+            self.freer.borrow_mut().free(core.take_garbage());
+        }
+        drop(core);
+        // Before the replies of this turn leave: what they promise is saved by then.
+        if bus && let Some(mesh) = self.mesh.get() {
+            mesh.pump();
+        }
+        outcome
+    }
+
+    /// Does what the core asks for. True if the bus has something to do.
+    fn carry_out(&self, core: &mut Core) -> bool {
+        let mut bus = false;
         while let Some(output) = core.poll_output() {
             match output {
                 Output::Wake(id) => {
@@ -134,26 +158,14 @@ impl Engine {
                 Output::Link => self.link_changed.notify_waiters(),
                 Output::Reconfigured => {
                     super::log::set_level(&core.parameter("loglevel"));
-                    self.configure_log(&mut core);
+                    self.configure_log(core);
                 }
-                Output::NewIncrement => self.begin_increment(&mut core),
+                Output::NewIncrement => self.begin_increment(core),
                 Output::Save => self.snapshot.notify_one(),
                 Output::Shutdown => self.stop.request(),
             }
         }
-        // Before the replies of this turn leave.
-        if let Some(append) = &mut *self.append.borrow_mut() {
-            append.take(&mut core, self.append_policy.get());
-        }
-        if core.has_garbage() {
-            self.freer.borrow_mut().free(core.take_garbage());
-        }
-        drop(core);
-        // Before the replies of this turn leave: what they promise is saved by then.
-        if bus && let Some(mesh) = self.mesh.get() {
-            mesh.pump();
-        }
-        outcome
+        bus
     }
 
     /// The append-only file is what was read at the start.

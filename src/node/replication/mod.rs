@@ -59,8 +59,9 @@ pub(super) struct Replication {
     failover: Option<Failover>,
     /// Where the stream was when replicas were last asked how far they are.
     acks_asked_at: Option<Offset>,
-    /// What of the stream is in the append-only file, and on disk.
-    on_disk: Offset,
+    /// What of the stream is in the append-only file, and on disk. None while there is no such file,
+    /// or while it is not all of the data yet.
+    on_disk: Option<Offset>,
     /// Since when a backlog has been kept for nobody.
     alone_since: Option<Instant>,
     /// The snapshot that followers are being sent.
@@ -99,7 +100,7 @@ impl Replication {
             tended: now.instant,
             failover: None,
             acks_asked_at: None,
-            on_disk: 0,
+            on_disk: None,
             alone_since: None,
             copy: None,
             snapshot_due: None,
@@ -199,16 +200,17 @@ impl Server {
     }
 
     /// Whether the append-only file has the stream up to `offset`, on disk.
-    pub(super) fn is_on_disk(&mut self, offset: Offset) -> bool {
-        self.propagation.log().is_on() && self.replication.on_disk >= offset
+    pub(super) fn is_on_disk(&self, offset: Offset) -> bool {
+        self.replication.on_disk.is_some_and(|on_disk| on_disk >= offset)
     }
 
     /// The append-only file is on disk, as it was when the stream was at `offset`: WAITAOF waits
-    /// for it, here and on the primary.
-    #[allow(dead_code, reason = "the append-only file tells it")]
-    pub(super) fn note_on_disk(&mut self, offset: Offset) {
-        self.replication.on_disk = self.replication.on_disk.max(offset);
-        self.waiters.acknowledged();
+    /// for it, here and on the primary. None if there is no such file any more.
+    pub(super) fn note_on_disk(&mut self, offset: Option<Offset>) {
+        if self.replication.on_disk != offset {
+            self.replication.on_disk = offset;
+            self.waiters.acknowledged();
+        }
     }
 
     /// The backlog is kept from here on, if it is not yet; and on a primary, commands are told.

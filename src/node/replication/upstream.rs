@@ -65,6 +65,8 @@ pub(super) struct Upstream {
     acked: Instant,
     /// It has asked; what is to be said.
     ack_asked: Option<Offset>,
+    /// What it asked for was not on disk yet: it is told as soon as that is.
+    disk_asked: Option<Offset>,
 }
 
 /// A copy of all data on its way.
@@ -134,6 +136,7 @@ impl Upstream {
             load: None,
             acked: now.instant,
             ack_asked: None,
+            disk_asked: None,
         }
     }
 
@@ -266,12 +269,19 @@ impl Core {
     /// lives while it loads.
     pub fn link_says(&mut self, now: Now, link: u64) -> Option<Vec<u8>> {
         let offset = self.server.replication.history.offset();
-        let logs = self.server.propagation.log().is_on();
-        let on_disk = logs.then_some(self.server.replication.on_disk);
+        let on_disk = self.server.replication.on_disk;
         let upstream = self.upstream(link)?;
         if let Some(asked) = upstream.ack_asked.take() {
             upstream.acked = now.instant;
+            upstream.disk_asked =
+                Some(asked).filter(|_| on_disk.is_some_and(|on_disk| on_disk < asked));
             return Some(acknowledgement(asked, on_disk));
+        }
+        let asked = upstream.disk_asked;
+        if asked.is_some() && upstream.phase == Phase::Online && on_disk >= asked {
+            upstream.acked = now.instant;
+            upstream.disk_asked = None;
+            return Some(acknowledgement(offset, on_disk));
         }
         if now.instant.saturating_duration_since(upstream.acked) < ACK_EVERY {
             return None;
@@ -515,6 +525,7 @@ fn lose_link(server: &mut Server, keyspace: &mut Keyspace, now: Now, why: &str) 
     upstream.machine = None;
     upstream.transfer = None;
     upstream.announced = None;
+    upstream.disk_asked = None;
     upstream.down_since.get_or_insert(now.instant);
     upstream.decoder = RequestDecoder::default();
     upstream.unread = Vec::new();

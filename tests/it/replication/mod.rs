@@ -1,6 +1,7 @@
 //! Replication on real processes: ours, 7.0.15 and 9.1.2 in every pairing and in either role. Data
 //! that should be the same is compared by DEBUG DIGEST.
 
+mod disk;
 mod restart;
 mod roles;
 mod stream;
