@@ -9,6 +9,7 @@
 //!                                  └── retry() ◀── later(): wait, re-route
 //! ```
 
+mod answers;
 mod blocking;
 mod clients;
 mod exec;
