@@ -11,6 +11,7 @@
 //! nothing of commands; what a client waits with is in its session, as [`Blocked`].
 
 use super::call::Ctx;
+use super::migrate::MigrationId;
 use super::session::ClientId;
 use crate::command::Spec;
 use crate::resp::OwnedRequest;
@@ -56,6 +57,21 @@ pub(super) enum Subject {
     },
     /// What replicas have acknowledged.
     Acknowledgements,
+    /// The end of a migration: what comes then is its reply.
+    Migration(MigrationId),
+}
+
+impl Blocked {
+    /// Whether it waits for the end of this migration.
+    pub(super) fn is_migration(&self, id: MigrationId) -> bool {
+        self.subject == Subject::Migration(id)
+    }
+
+    /// Whether CLIENT UNBLOCK may end it: what is on its way to another server cannot be called
+    /// back.
+    pub(super) fn can_be_ended(&self) -> bool {
+        !matches!(self.subject, Subject::Migration(_))
+    }
 }
 
 /// Something that clients may have waited for.
@@ -142,6 +158,7 @@ impl Waiters {
                 self.acknowledgements.clients.insert(ticket, waiter);
                 self.acknowledgements.gone_too += 1;
             }
+            Subject::Migration(_) => {}
         }
         Box::new(Blocked { spec, request, subject, until, timed_out, client, ticket })
     }
@@ -169,6 +186,7 @@ impl Waiters {
                 self.acknowledgements.clients.remove(&blocked.ticket);
                 self.acknowledgements.gone_too -= 1;
             }
+            Subject::Migration(_) => {}
         }
     }
 

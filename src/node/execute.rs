@@ -166,6 +166,9 @@ impl Ctx<'_> {
         if self.keyspace.is_snapshotting() && self.waits_for_snapshot(spec, request) {
             return Ok(Checked::Paused);
         }
+        if self.server.is_migrating() && self.waits_for_migration(spec, request) {
+            return Ok(Checked::Paused);
+        }
         if let Some(transaction) = &mut self.session.transaction
             && !ENDS_OR_CONTROLS_MULTI.contains(&spec.name)
         {

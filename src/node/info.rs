@@ -319,10 +319,9 @@ fn stats(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
     f.put("pubsub_channels", channels);
     f.put("pubsub_patterns", patterns);
     f.put("pubsubshard_channels", shard_channels);
+    f.zeros(&["latest_fork_usec", "total_forks"]);
+    f.put("migrate_cached_sockets", ctx.server.migrations.connections());
     f.zeros(&[
-        "latest_fork_usec",
-        "total_forks",
-        "migrate_cached_sockets",
         "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",

@@ -22,6 +22,7 @@ pub mod io;
 mod latency;
 mod latency_events;
 mod loading;
+mod migrate;
 mod monitor;
 mod output;
 mod overdue;
@@ -46,6 +47,9 @@ pub use commands::runs;
 pub use error::CommandError;
 pub use host::{Host, ProcessFigures};
 pub use loading::LoadError;
+pub use migrate::{
+    Answers, Migration, MigrationEnd, MigrationFailure, MigrationId, Target as MigrationTarget,
+};
 pub use output::Output;
 pub use persistence::LoadFigures;
 pub use replication::{CopyKind, CopyStep, LinkTarget, LinkTask, ReplicaOutput};

@@ -12,6 +12,9 @@ pub enum Output {
     Bus,
     /// A snapshot for replicas is due, or goes on: see [`Core::begin_copy`](super::Core::begin_copy).
     Snapshot,
+    /// Keys are to be brought to another server: see
+    /// [`Core::next_migration`](super::Core::next_migration).
+    Migrate,
     /// The node follows another primary than before, or none any more.
     Link,
     /// Parameters have changed: `hz`, `loglevel` and the like may be others.

@@ -154,6 +154,20 @@ impl Ctx<'_> {
         }
     }
 
+    /// Ends a wait with `OK`, or with an error.
+    pub(super) fn end_wait(&mut self, error: Option<&CommandError>) {
+        match error {
+            Some(error) => self.unblock_with(error),
+            None => {
+                if self.server.unblock(self.session).is_some() {
+                    let start = self.out.len();
+                    self.out.ok();
+                    self.settle_late_reply(start);
+                }
+            }
+        }
+    }
+
     /// Lets a client's CLIENT REPLY have its way with the reply that its blocked command got.
     fn settle_late_reply(&mut self, start: usize) {
         if self.session.replies != Replies::On {
@@ -261,6 +275,7 @@ pub(super) fn serve_ready(now: Now, keyspace: &mut Keyspace, server: &mut Server
             after = ticket;
             with_client_for(now, keyspace, server, client, key, |ctx| {
                 if ctx.session.close == Close::No
+                    && !(ctx.server.is_migrating() && ctx.wait_is_held())
                     && let Some(blocked) = ctx.session.blocked.take()
                 {
                     ctx.run_again(blocked);

@@ -7,6 +7,7 @@ use super::clients::Clients;
 use super::directives::{Directives, Refusal};
 use super::host::Host;
 use super::latency_events::LatencyEvents;
+use super::migrate::Migrations;
 use super::monitor::Monitors;
 use super::output::Output;
 use super::persistence::Persistence;
@@ -63,6 +64,8 @@ pub(super) struct Server {
     pub(super) pubsub: PubSub,
     /// The keys that blocked clients wait for.
     pub(super) waiters: Waiters,
+    /// Keys that are on their way to other servers.
+    pub(super) migrations: Migrations,
     /// All clients but the one whose command is running.
     pub(super) clients: Clients,
     /// CLIENT PAUSE.
@@ -133,6 +136,7 @@ impl Server {
             monitors: Monitors::default(),
             pubsub: PubSub::default(),
             waiters: Waiters::default(),
+            migrations: Migrations::default(),
             clients: Clients::default(),
             pause: None,
             failover_pause: None,

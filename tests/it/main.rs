@@ -11,6 +11,7 @@ mod commands;
 mod differential;
 mod failover;
 mod hostile;
+mod migrate;
 mod node;
 mod proxy;
 mod rdb;

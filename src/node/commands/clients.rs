@@ -322,7 +322,11 @@ fn unblock(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError>
     let id = parse_i64(request.arg(2)).ok_or(CommandError::NotInteger)?;
     let unblocked = u64::try_from(id).ok().and_then(|id| {
         with_client(ctx.now, ctx.keyspace, ctx.server, id, |other| {
-            let blocked = other.session.blocked.is_some();
+            let blocked = &other.session.blocked;
+            let blocked = blocked.as_ref().is_some_and(|blocked| blocked.can_be_ended());
+            if !blocked {
+                return false;
+            }
             if with_error {
                 other.unblock_with(&UNBLOCKED);
             } else {

@@ -19,6 +19,7 @@ mod keys;
 mod lcs;
 mod lists;
 mod memory;
+mod migrate;
 mod persistence;
 mod pubsub;
 mod replication;
@@ -70,6 +71,7 @@ const GROUPS: &[Handlers] = &[
     lcs::HANDLERS,
     lists::HANDLERS,
     memory::HANDLERS,
+    migrate::HANDLERS,
     persistence::HANDLERS,
     pubsub::HANDLERS,
     replication::HANDLERS,

@@ -41,6 +41,8 @@ pub(super) struct Engine {
     append_policy: Cell<Policy>,
     /// Told when a snapshot has begun.
     pub(super) snapshot: tokio::sync::Notify,
+    /// Told when keys are to be brought to another server.
+    pub(super) migration: Notify,
     /// Told to stop, by a signal or SHUTDOWN.
     pub(super) stop: Shutdown,
 }
@@ -113,6 +115,7 @@ impl Engine {
             append: RefCell::default(),
             append_policy: Cell::new(policy),
             snapshot: tokio::sync::Notify::new(),
+            migration: Notify::new(),
             stop,
         }
     }
@@ -161,6 +164,7 @@ impl Engine {
                     self.configure_log(core);
                 }
                 Output::NewIncrement => self.begin_increment(core),
+                Output::Migrate => self.migration.notify_one(),
                 Output::Save => self.snapshot.notify_one(),
                 Output::Shutdown => self.stop.request(),
             }

@@ -11,6 +11,7 @@ mod listen;
 mod load;
 mod log;
 mod manifest;
+mod migrate;
 mod new_file;
 mod persist;
 mod replica;
@@ -170,6 +171,7 @@ async fn serve(mut core: Core) -> Result<ExitCode, NodeError> {
     tokio::task::spawn_local(tick(engine.clone()));
     tokio::task::spawn_local(upstream::follow(engine.clone()));
     tokio::task::spawn_local(copies::make(engine.clone()));
+    tokio::task::spawn_local(migrate::run(engine.clone()));
     let mesh = nodes_conf.map(|(conf, _)| Mesh::new(Rc::downgrade(&engine), conf));
     if let Some(mesh) = &mesh {
         engine.connect_bus(Rc::clone(mesh));

@@ -123,6 +123,11 @@ impl Replication {
         self.upstream.is_some()
     }
 
+    /// Grows whenever the node begins to follow, follows another, or ceases to.
+    pub(super) fn term(&self) -> u64 {
+        self.link
+    }
+
     fn new_id(&mut self) -> ReplicationId {
         let mut bytes = [0; 20];
         self.random.fill_bytes(&mut bytes);
