@@ -10,6 +10,7 @@ mod flags;
 mod key_spec;
 mod keys;
 mod lookup;
+mod shortened;
 mod spec;
 pub mod syntax;
 mod table;
@@ -20,6 +21,7 @@ pub use flags::{Categories, Flags};
 pub use key_spec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub use keys::{KeyAt, Keys, KeysError, exact_flags, first_key, for_each_key, keys, may_block};
 pub use lookup::{UnknownCommand, lookup, lookup_full_name, lookup_request, lookup_subcommand};
+pub use shortened::shortened;
 pub use spec::{Arity, Class, Deprecated, Group, RequestPolicy, ResponsePolicy, Spec};
 pub use table::COUNT;
 

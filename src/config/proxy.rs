@@ -111,6 +111,7 @@ impl ProxyConfig {
             connect_timeout: timing.connect_timeout.0,
             suspect_after: timing.suspect_after.0,
             backend_timeout: timing.backend_timeout.0,
+            slow_after: timing.slow_after.0,
             ride_out: timing.ride_out.0,
             ride_out_bytes: limits.ride_out_bytes.as_usize(),
             wake_pause: timing.wake_pause.0,
@@ -342,6 +343,9 @@ settings! {
         backend_timeout: TimeSpan = ms(10_000),
         /// A replica further behind its primary than this is not read from; see `read_from`.
         max_lag: TimeSpan = ms(10_000),
+        /// A request that takes at least so long, its node and the way there included, is noted for
+        /// SLOWLOG; 0: none is.
+        slow_after: TimeSpan = ms(10),
         /// How long a request that has not run is tried again; 0: never.
         ride_out: TimeSpan = ms(30_000),
         /// A thread that serves many clients at a time sleeps at least so long before it looks for more, so

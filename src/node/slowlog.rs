@@ -1,5 +1,6 @@
 //! The commands that took long: SLOWLOG's entries.
 
+use crate::command::shortened;
 use crate::resp::Request;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,11 +28,6 @@ pub(super) struct SlowCall {
     /// The client's name.
     pub(super) name: Box<str>,
 }
-
-/// Arguments that an entry keeps; the last says how many there were more.
-const ARGS_MAX: usize = 32;
-/// Bytes that an entry keeps of each argument.
-const ARG_BYTES_MAX: usize = 128;
 
 impl SlowLog {
     /// Adds an entry; the oldest goes when there are `entries_max`.
@@ -65,23 +61,6 @@ impl SlowLog {
     pub(super) fn clear(&mut self) {
         self.entries.clear();
     }
-}
-
-fn shortened(request: &Request<'_>) -> Vec<Vec<u8>> {
-    let whole = request.len();
-    let kept = if whole > ARGS_MAX { ARGS_MAX - 1 } else { whole };
-    let shorten = |arg: &[u8]| match arg.get(..ARG_BYTES_MAX) {
-        Some(head) if arg.len() > ARG_BYTES_MAX => {
-            let rest = format!("... ({} more bytes)", arg.len() - ARG_BYTES_MAX);
-            [head, rest.as_bytes()].concat()
-        }
-        _ => arg.to_vec(),
-    };
-    let mut args: Vec<Vec<u8>> = request.args_from(0).take(kept).map(shorten).collect();
-    if kept < whole {
-        args.push(format!("... ({} more arguments)", whole - kept).into_bytes());
-    }
-    args
 }
 
 #[cfg(test)]

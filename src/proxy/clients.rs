@@ -140,6 +140,7 @@ pub(super) fn line(session: &Session, asking: Option<&Spec>, now: Instant) -> St
     let pins = session.pins.as_ref();
     let multi =
         pins.and_then(|pins| Some(pins.transaction.as_ref()?.multi.as_ref()?.queued().len()));
+    let watch = pins.and_then(|pins| Some(pins.transaction.as_ref()?.watched.len())).unwrap_or(0);
     let blocked = pins.is_some_and(|pins| pins.blocked.is_some());
     let flags: String = [("P", client.listens), ("x", multi.is_some()), ("b", blocked)]
         .iter()
@@ -151,7 +152,7 @@ pub(super) fn line(session: &Session, asking: Option<&Spec>, now: Instant) -> St
     let command = asking.or(client.last).map_or("NULL", |spec| spec.name);
     format!(
         "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db={} sub={} psub={} \
-         ssub={} multi={multi} watch=0 qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} \
+         ssub={} multi={multi} watch={watch} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} \
          oll=0 omem={unread} tot-mem={} events=r cmd={command} user=default redir=-1 resp={} \
          lib-name={} lib-ver={}\n",
         client.id,

@@ -79,7 +79,7 @@ pub(super) enum PartState {
 }
 
 /// How the parts are made and put together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
     /// MGET: values by the position of their keys.
     Values,
@@ -221,8 +221,7 @@ impl Gather {
             }
             Kind::Info { .. } => encode_request(out, &["INFO", "keyspace"]),
             Kind::Sets(sets) => {
-                let key = request.arg(keys[0] as usize);
-                encode_request(out, &[sets.fetch().as_bytes(), key]);
+                sets.write_fetch(request.arg(keys[0] as usize), out);
             }
             Kind::Sum
             | Kind::AllSucceeded

@@ -115,7 +115,7 @@ fn server(f: &mut Fields, env: &Env<'_>) {
 fn clients(f: &mut Fields, env: &Env<'_>) {
     f.put("connected_clients", env.clients);
     f.put("maxclients", env.options.clients_max);
-    f.put("blocked_clients", 0);
+    f.put("blocked_clients", sum(env, |m| m.blocked.get()));
     f.put("tracking_clients", 0);
 }
 

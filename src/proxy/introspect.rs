@@ -1,5 +1,6 @@
 //! What the proxy shows of itself and of its clients, in the words of one Redis server.
 
+use super::core::SLOW_KEPT;
 use super::local::{self, Env};
 use super::session::{Client, Replies};
 use crate::cluster::{Endpoint, Slot};
@@ -112,15 +113,22 @@ pub(super) fn client(client: &mut Client, request: &Request<'_>, spec: &Spec, ou
 /// CONFIG GET: what of a server's parameters is true of the proxy.
 pub(super) fn config_get(request: &Request<'_>, env: &Env<'_>, reply: &mut Encoder<'_>) {
     let options = env.options;
-    let parameters: [(&str, String); 10] = [
+    let slow_us = match options.slow_after.as_micros() {
+        0 => "-1".to_owned(),
+        micros => micros.to_string(),
+    };
+    let parameters: [(&str, String); 13] = [
         ("appendonly", "no".to_owned()),
         ("databases", env.map.databases().to_string()),
+        ("latency-monitor-threshold", "0".to_owned()),
         ("maxclients", options.clients_max.to_string()),
         ("maxmemory", "0".to_owned()),
         ("maxmemory-policy", "noeviction".to_owned()),
         ("proto-max-bulk-len", options.limits.bulk_bytes.to_string()),
         ("requirepass", String::new()),
         ("save", String::new()),
+        ("slowlog-log-slower-than", slow_us),
+        ("slowlog-max-len", (SLOW_KEPT * env.all_metrics.len()).to_string()),
         ("tcp-keepalive", "300".to_owned()),
         ("timeout", options.idle_timeout.as_secs().to_string()),
     ];

@@ -137,11 +137,15 @@ pub(super) fn answer(
         "acl|whoami" => reply.bulk("default"),
         "acl|cat" => introspect::acl_cat(request, &mut reply),
         "acl|genpass" => introspect::acl_genpass(request, env, &mut reply),
-        "slowlog|get" | "latency|latest" | "latency|history" => reply.array(0),
+        // As of a server whose latency-monitor-threshold is 0, which CONFIG GET says it is.
+        "latency|latest" | "latency|history" => reply.array(0),
+        "latency|reset" => reply.integer(0),
         "latency|histogram" => info::latency_histogram(request, env, &mut reply),
-        "slowlog|len" | "latency|reset" => reply.integer(0),
-        "slowlog|reset" => reply.ok(),
-        "latency|doctor" | "memory|doctor" => {
+        "latency|doctor" => reply.verbatim(
+            "The proxy keeps no latency events. SLOWLOG GET shows the requests that took long, \
+             LATENCY HISTOGRAM how long each command takes; for events of a node, ask that node.\n",
+        ),
+        "memory|doctor" => {
             reply.verbatim("The proxy holds no data: ask its nodes.\n");
         }
         name if name.ends_with("|help") => describe::help(&mut reply, spec, &mut is_available),

@@ -164,6 +164,14 @@ pub struct Took {
     bucket: usize,
 }
 
+impl Took {
+    /// In microseconds.
+    #[inline]
+    pub(super) fn micros(self) -> u64 {
+        self.us
+    }
+}
+
 impl From<Duration> for Took {
     #[inline]
     fn from(took: Duration) -> Self {

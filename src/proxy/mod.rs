@@ -37,6 +37,7 @@ mod scripts;
 mod session;
 mod set_algebra;
 mod show;
+mod sorted_algebra;
 mod topics;
 
 pub mod io;

@@ -64,6 +64,8 @@ pub struct Options {
     pub suspect_after: Duration,
     /// A node silent for so long with a request waiting has its connection closed.
     pub backend_timeout: Duration,
+    /// A request that takes at least so long is noted for SLOWLOG; zero notes none.
+    pub slow_after: Duration,
     /// How long a request that has not run is tried again; zero never tries again.
     pub ride_out: Duration,
     /// Bytes of requests that may wait in this way, over all clients.
@@ -116,6 +118,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(1),
             suspect_after: Duration::from_millis(500),
             backend_timeout: Duration::from_secs(10),
+            slow_after: Duration::from_millis(10),
             ride_out: Duration::from_secs(30),
             ride_out_bytes: 64 * MB,
             wake_pause: Duration::from_micros(60),

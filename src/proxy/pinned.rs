@@ -6,6 +6,7 @@ use super::pipeline::{Retry, Target};
 use crate::cluster::Slot;
 use crate::command::Spec;
 use crate::resp::{Limits, Protocol, ReplyScanner};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -82,6 +83,8 @@ pub(super) struct Transaction {
     pub slot: Option<Slot>,
     /// Whether keys are watched.
     pub watching: bool,
+    /// Which, by a digest of each: how many there are is shown to others.
+    pub watched: BTreeSet<u64>,
     /// What was watched cannot be told any more: EXEC answers as if it had changed.
     pub void: bool,
     /// The WATCH under way.
@@ -98,6 +101,7 @@ impl Default for Transaction {
             link: LinkId::NONE,
             slot: None,
             watching: false,
+            watched: BTreeSet::new(),
             void: false,
             watch: None,
             multi: None,

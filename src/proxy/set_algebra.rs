@@ -1,17 +1,18 @@
-//! SUNION, SINTER, SDIFF, SINTERCARD and PFCOUNT over several slots: each key is fetched whole from
-//! its owner, and the answer is worked out here.
+//! SUNION, SINTER, SDIFF, SINTERCARD, PFCOUNT and the commands of [`SortedAlgebra`] over several
+//! slots: each key is fetched whole from its owner, and the answer is worked out here.
 //!
 //! No node may run such a command, since a node refuses two slots in one. What is fetched is bounded
 //! by `gather_bytes`. Each key is read at its own moment, as with MGET over several slots.
 
 use super::elements::{Malformed, array, bulk_text, element_len};
+use super::sorted_algebra::{self, SortedAlgebra};
 use crate::command::Spec;
-use crate::resp::{Encoder, Request, parse_i64};
+use crate::resp::{Encoder, Request, encode_request, parse_i64};
 use crate::value::hyperloglog::{self, Registers};
 use std::collections::BTreeSet;
 
 /// What is made of the sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Operation {
     Union,
     Intersection,
@@ -20,10 +21,12 @@ enum Operation {
     Cardinality(usize),
     /// About how many elements were added to any of the HyperLogLogs.
     Estimate,
+    /// ZUNION and kin.
+    Sorted(SortedAlgebra),
 }
 
 /// One command over sets of several slots.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct SetAlgebra {
     operation: Operation,
     /// What each key holds as it came, in the order of the keys; nothing for one that is not there.
@@ -51,7 +54,10 @@ impl SetAlgebra {
                 Err(line) => return Some(Err(line)),
             },
             "pfcount" => Operation::Estimate,
-            _ => return None,
+            _ => match SortedAlgebra::new(spec, request, keys.len())? {
+                Ok(sorted) => Operation::Sorted(sorted),
+                Err(line) => return Some(Err(line)),
+            },
         };
         Some(Ok(Self { operation, sets: vec![None; keys.len()], keys }))
     }
@@ -61,11 +67,14 @@ impl SetAlgebra {
         &self.keys
     }
 
-    /// The command that fetches a key.
-    pub(super) fn fetch(&self) -> &'static str {
+    /// Writes the command that fetches a key.
+    pub(super) fn write_fetch(&self, key: &[u8], out: &mut Vec<u8>) {
         match self.operation {
-            Operation::Estimate => "GET",
-            _ => "SMEMBERS",
+            Operation::Estimate => encode_request(out, &[b"GET", key]),
+            Operation::Sorted(_) => {
+                encode_request(out, &[b"ZUNION", &b"1"[..], key, b"WITHSCORES"]);
+            }
+            _ => encode_request(out, &[b"SMEMBERS", key]),
         }
     }
 
@@ -77,6 +86,7 @@ impl SetAlgebra {
         let kept = match self.operation {
             Operation::Estimate if matches!(reply, b"$-1\r\n" | b"_\r\n") => return Ok(0),
             Operation::Estimate => bulk_text(reply).ok_or(Malformed)?,
+            Operation::Sorted(_) => sorted_algebra::body(reply)?,
             _ => array(reply)?.1,
         };
         self.sets[part] = Some(kept.to_vec());
@@ -91,6 +101,9 @@ impl SetAlgebra {
                 Err(line) => reply.error(line),
             };
         }
+        if let Operation::Sorted(sorted) = &self.operation {
+            return sorted.write(&self.sets, reply);
+        }
         let mut sets = self
             .sets
             .iter()
@@ -100,7 +113,7 @@ impl SetAlgebra {
             match self.operation {
                 Operation::Union => result.extend(set),
                 Operation::Difference => result.retain(|member| !set.contains(member)),
-                Operation::Intersection | Operation::Cardinality(_) | Operation::Estimate => {
+                _ => {
                     result.retain(|member| set.contains(member));
                 }
             }

@@ -1,7 +1,9 @@
 //! redis-py, a client that knows nothing of clusters unless told to, against `keyway up`.
 
-use crate::support::Keyway;
+use crate::proxy::reach_all;
 use crate::support::stock::skip;
+use crate::support::{Cluster, Keyway};
+use serde_json::Value;
 use std::process::Command;
 
 /// What an application does with defaults, in both protocols. It ends with `well`.
@@ -36,9 +38,7 @@ print("well")
 
 #[test]
 fn redis_py_uses_the_bundle_as_one_server() {
-    let probe = Command::new("python3").args(["-c", "import redis"]).output();
-    if !probe.is_ok_and(|probe| probe.status.success()) {
-        let _: Option<()> = skip("python3 cannot import redis (redis-py)");
+    if !has_redis_py() {
         return;
     }
     let up = Keyway::up(&[]);
@@ -47,4 +47,71 @@ fn redis_py_uses_the_bundle_as_one_server() {
     let (said, complained) =
         (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert_eq!(said.trim_end(), "well", "{complained}");
+}
+
+/// The clients of `tests/clients/redis_py.py`, with what each of them is to see.
+const CLIENTS: [&str; 8] = [
+    "redis-py, RESP2",
+    "redis-py cluster, RESP2",
+    "redis-py asyncio, RESP2",
+    "redis-py asyncio cluster, RESP2",
+    "redis-py, RESP3",
+    "redis-py cluster, RESP3",
+    "redis-py asyncio, RESP3",
+    "redis-py asyncio cluster, RESP3",
+];
+
+/// Scar 12: handshakes of today's clients (HELLO 3, CLIENT SETINFO, CLUSTER SLOTS of a cluster
+/// class) are taken, and everything that an application does behind them works.
+#[test]
+fn scar_12_every_class_of_redis_py_finds_what_it_needs() {
+    if !has_redis_py() {
+        return;
+    }
+    let up = Keyway::up(&[]);
+    // The bundled nodes run no scripts; they say so.
+    check_clients(up.port(), &["script"]);
+    let Some(cluster) = Cluster::redis(3, 0) else { return };
+    let proxy = Keyway::proxy(&cluster.seeds(), &[]);
+    reach_all(&cluster, &proxy);
+    check_clients(proxy.port(), &[]);
+}
+
+fn has_redis_py() -> bool {
+    let probe = Command::new("python3").args(["-c", "import redis.asyncio.cluster"]).output();
+    let has = probe.is_ok_and(|probe| probe.status.success());
+    if !has {
+        let _: Option<()> = skip("python3 cannot import redis (redis-py)");
+    }
+    has
+}
+
+/// Runs every client; each of their checks succeeds, but for those in `missing`.
+fn check_clients(port: u16, missing: &[&str]) {
+    let driver = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/redis_py.py");
+    let ran = Command::new("timeout")
+        .args(["120", "python3", driver, &port.to_string()])
+        .output()
+        .expect("it was there");
+    let (said, complained) =
+        (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{said}\n{complained}");
+    let rows: Vec<Value> =
+        said.lines().map(|line| serde_json::from_str(line).expect("a row of JSON")).collect();
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["client"].as_str()).collect();
+    assert_eq!(names, CLIENTS);
+    for row in &rows {
+        let checks = row["checks"].as_object().expect("what it saw");
+        assert!(checks.len() >= 5, "{row}");
+        for (check, seen) in checks {
+            if missing.contains(&check.as_str()) {
+                assert!(
+                    seen.as_str().is_some_and(|seen| seen.contains("unknown command")),
+                    "{row}"
+                );
+            } else {
+                assert_eq!(seen, "yes", "{}: {check}", row["client"]);
+            }
+        }
+    }
 }

@@ -27,6 +27,11 @@ impl Core {
         {
             return dispatched;
         }
+        if spec.name.starts_with("slowlog|")
+            && let Some(dispatched) = self.about_slow(id, spec, now)
+        {
+            return dispatched;
+        }
         let session = &mut self.sessions[id.index()];
         let used = session.undispatched;
         let Session { input, decoder, client, .. } = &mut *session;

@@ -23,6 +23,7 @@ mod replies;
 mod requests;
 mod retries;
 mod road;
+mod slow;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use housekeeping::TICK;
 use requests::Dispatched;
 pub(super) use road::Asking;
 pub use road::Word;
+pub(super) use slow::SLOW_KEPT;
 pub(super) use subscriptions::{Listening, Subscribing};
 
 use super::backends::Backends;
@@ -88,6 +90,8 @@ pub struct Shared {
     pub reads: ArcSwap<ReadTargets>,
     /// CLIENT PAUSE, while it lasts.
     pub pause: Mutex<Option<Pause>>,
+    /// Slow requests so far: the next one's number.
+    pub slow_requests: AtomicU64,
 }
 
 /// One worker's machine.
@@ -126,6 +130,7 @@ pub struct Core {
     draining: bool,
     scratch: Scratch,
     span: Span,
+    slow: slow::SlowLog,
     outside: Outside,
 }
 
@@ -174,6 +179,7 @@ impl Core {
         let metrics = all_metrics[worker].clone();
         let reads_elsewhere = options.read_from != ReadFrom::Primary;
         let backends = Backends::new(options.clone(), shared.map.clone(), metrics.clone());
+        let slow = slow::SlowLog::new(options.slow_after);
         Self {
             options,
             shared,
@@ -198,6 +204,7 @@ impl Core {
             last_suspicion: now,
             draining: false,
             span: Span::at(now),
+            slow,
             scratch: Scratch::default(),
             outside,
         }

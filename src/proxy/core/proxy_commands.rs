@@ -358,6 +358,7 @@ impl Core {
             ("connect_timeout", time(options.connect_timeout)),
             ("suspect_after", time(options.suspect_after)),
             ("backend_timeout", time(options.backend_timeout)),
+            ("slow_after", time(options.slow_after)),
             ("ride_out", time(options.ride_out)),
             ("refresh", time(options.refresh)),
             ("refresh_min", time(options.refresh_min)),

@@ -4,7 +4,7 @@
 use super::{Core, SessionId};
 use crate::proxy::gather::{PartState, Verdict as GatherVerdict};
 use crate::proxy::link::{Answer, Expect, ExpectKind, LinkId};
-use crate::proxy::metrics::{LinkEnd, Outcome, Redirect, RideOut, WorkerMetrics};
+use crate::proxy::metrics::{LinkEnd, Outcome, Redirect, RideOut, Took, WorkerMetrics};
 use crate::proxy::pipeline::{State, Target};
 use crate::proxy::retry::{self, Asked, Loss, Verdict};
 use crate::proxy::scripts::{Scripts, is_missing};
@@ -86,10 +86,15 @@ impl Core {
             let reply = reply.to_vec();
             return self.complete(session_id, expect.seq, &reply, Outcome::Ok, now);
         }
-        let (spec, received) = (entry.spec, entry.received);
+        let spec = entry.spec;
+        let took = self.span.between(entry.received, now);
+        if took.micros() >= self.slow.from_us {
+            let reply = reply.to_vec();
+            return self.complete(session_id, expect.seq, &reply, Outcome::Ok, now);
+        }
         let released =
             session.pipeline.deliver(expect.seq, reply, &mut session.output, &mut self.buffers);
-        self.metrics.command(spec, Outcome::Ok, self.span.between(received, now));
+        self.metrics.command(spec, Outcome::Ok, took);
         self.after_delivery(session_id, released, false);
     }
 
@@ -145,11 +150,16 @@ impl Core {
                 self.metrics.rideout_events[event as usize].add(1);
             }
         }
+        let took = Took::from(now.saturating_duration_since(received));
+        if took.micros() >= self.slow.from_us {
+            self.note_slow(id, seq, took.micros());
+        }
+        let session = &mut self.sessions[id.index()];
         let released = session.pipeline.deliver(seq, reply, &mut session.output, &mut self.buffers);
         if outcome != Outcome::Ok {
             self.metrics.error(reply);
         }
-        self.metrics.command(spec, outcome, now.saturating_duration_since(received));
+        self.metrics.command(spec, outcome, took);
         self.after_delivery(id, released, unsettled);
     }
 

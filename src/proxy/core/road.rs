@@ -5,6 +5,7 @@
 //! has requests, so the queues between workers are bounded by the limits of clients.
 
 use super::proxy_commands::Rows;
+use super::slow::SlowRequest;
 use super::{Core, Dispatched, SessionId};
 use crate::command::Spec;
 use crate::proxy::clients::ClientFilter;
@@ -14,6 +15,7 @@ use crate::proxy::pipeline::{Entry, State, Work};
 use crate::proxy::show::{Cell, Table};
 use crate::proxy::topics::Listener;
 use crate::resp::{Encoder, Protocol};
+use std::cmp::Reverse;
 use std::time::Instant;
 
 /// What one worker sends to another.
@@ -53,6 +55,12 @@ pub(super) enum Query {
     },
     /// What PROXY SHOW wants of each.
     Rows(Rows),
+    /// The requests that took long.
+    Slow,
+    /// How many of them are kept.
+    SlowCount,
+    /// They are forgotten.
+    ForgetSlow,
 }
 
 /// What a worker answers: its part of a sum, and of a list that is sorted in the end.
@@ -61,6 +69,7 @@ pub(in crate::proxy) struct Answer {
     pub count: i64,
     pub lines: Vec<(u64, String)>,
     pub rows: Vec<Vec<Cell>>,
+    pub(super) slow: Vec<SlowRequest>,
 }
 
 /// How the reply is made of all answers.
@@ -70,6 +79,13 @@ pub(super) enum Finish {
     Text,
     /// The sum.
     Count,
+    /// OK.
+    Done,
+    /// The latest slow requests.
+    Slow {
+        /// So many of them.
+        most: usize,
+    },
     /// OK if anybody was found; an error otherwise.
     Found,
     /// The rows, under these columns.
@@ -163,6 +179,9 @@ impl Core {
             Query::List(filter) => self.list_clients(filter, now),
             Query::Kill(filter) => self.kill_clients(filter, now),
             Query::Rows(rows) => self.answer_rows(*rows, now),
+            Query::Slow => self.list_slow(),
+            Query::SlowCount => self.count_slow(),
+            Query::ForgetSlow => self.forget_slow(),
             Query::Unblock { client, error } => {
                 let count = i64::from(self.unblock(*client, *error, now));
                 Answer { count, ..Answer::default() }
@@ -184,6 +203,7 @@ impl Core {
         asking.answer.count += answer.count;
         asking.answer.lines.extend(answer.lines);
         asking.answer.rows.extend(answer.rows);
+        asking.answer.slow.extend(answer.slow);
         if asking.waiting > 0 {
             return;
         }
@@ -208,6 +228,13 @@ impl Asking {
                 self.answer.rows.sort();
                 Table::new(columns, std::mem::take(&mut self.answer.rows)).write(&mut reply);
             }
+            Finish::Slow { most } => {
+                self.answer.slow.sort_by_key(|request| Reverse(request.number));
+                self.answer.slow.truncate(most);
+                reply.array(self.answer.slow.len());
+                self.answer.slow.iter().for_each(|request| request.write(&mut reply));
+            }
+            Finish::Done => reply.ok(),
             Finish::Count => reply.integer(self.answer.count),
             Finish::Found if self.answer.count > 0 => reply.ok(),
             Finish::Found => reply.error("ERR No such client"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 mod clients;
 mod pinned;
 mod scripts;
+mod slow;
 mod subscriptions;
 mod waits;
 mod world;

@@ -14,6 +14,8 @@ use crate::proxy::metrics::{Outcome, RideOut};
 use crate::proxy::pinned::{NotRun, Pin};
 use crate::proxy::route::Refusal;
 use crate::proxy::session::Session;
+use crate::resp::RequestDecoder;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
 impl Core {
@@ -40,6 +42,7 @@ impl Core {
         transaction.slot = slot;
         if transaction.void {
             // EXEC will answer nil whatever is watched beside.
+            self.note_watched(id, seq);
             self.complete(id, seq, b"+OK\r\n", Outcome::Ok, now);
         } else {
             transaction.watch = Some(seq);
@@ -64,6 +67,7 @@ impl Core {
             return;
         }
         transaction.watching = true;
+        self.note_watched(id, seq);
         self.pin_rode_out(id, Pin::Transaction, RideOut::Drained);
         self.complete(id, seq, reply, Outcome::Ok, now);
     }
@@ -80,6 +84,7 @@ impl Core {
         if transaction.watching {
             // What was watched before was watched on a node that has not got the slot any more.
             self.make_void(id, now);
+            self.note_watched(id, seq);
             return self.complete(id, seq, b"+OK\r\n", Outcome::Ok, now);
         }
         transaction.watch = Some(seq);
@@ -87,6 +92,24 @@ impl Core {
         if let Some(not_run) = not_run {
             self.let_go(link, Leaves::Nothing, now);
             self.pin_not_run(id, Pin::Transaction, not_run, now);
+        }
+    }
+
+    /// The keys of a WATCH that is about to be answered with OK are watched.
+    fn note_watched(&mut self, id: SessionId, seq: u64) {
+        let Session { input, pipeline, pins, .. } = &mut self.sessions[id.index()];
+        let Some(entry) = pipeline.get(seq) else { return };
+        let frame = entry.frame(input);
+        let mut decoder = RequestDecoder::default();
+        let used = decoder.decode(frame, &self.options.limits).ok().flatten().unwrap_or(0);
+        let transaction = pins.as_mut().and_then(|pins| pins.transaction.as_mut());
+        if let (Some(request), Some(transaction)) = (decoder.request(frame, used), transaction) {
+            let digest = |key: &[u8]| {
+                let mut hasher = DefaultHasher::new();
+                key.hash(&mut hasher);
+                hasher.finish()
+            };
+            transaction.watched.extend(request.args_from(1).map(digest));
         }
     }
 

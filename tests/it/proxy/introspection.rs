@@ -1,8 +1,9 @@
 //! What the proxy tells of itself, in Redis's words and in its own.
 
 use super::redis_and_proxy;
-use crate::support::Client;
+use crate::support::{Client, wait_for};
 use keyway::resp::Reply;
+use std::time::Duration;
 
 /// The value of one line of INFO.
 fn field(client: &mut Client, section: &str, name: &str) -> String {
@@ -103,4 +104,77 @@ fn an_operator_may_hold_everybody_and_let_them_go() {
     client.try_send(&["PING"]).expect("it is sent");
     operator.ok(&["PROXY", "RESUME"]);
     assert_eq!(client.reply(), Reply::simple("PONG"));
+}
+
+#[test]
+fn slowlog_shows_what_took_long_on_every_worker() {
+    let yaml = "workers: 2\ntiming:\n  slow_after: 50ms\n";
+    let Some((cluster, proxy)) = redis_and_proxy(yaml) else { return };
+    let mut operator = proxy.client();
+    operator.ok(&["SLOWLOG", "RESET"]);
+    let busy = "local t = redis.call('TIME') local from = t[1] * 1000000 + t[2] repeat \
+                t = redis.call('TIME') until t[1] * 1000000 + t[2] - from > 60000 return ARGV[1]";
+    let mut clients: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        let name = format!("client-{number}");
+        client.ok(&["CLIENT", "SETNAME", &name]);
+        assert_eq!(client.text(&["EVAL", busy, "1", &cluster.key_of(0, "k"), &name]), name);
+    }
+    operator.call(&["BLPOP", &cluster.key_of(1, "nothing"), "0.1"]);
+    let Reply::Integer(noted) = operator.call(&["SLOWLOG", "LEN"]) else { panic!("no number") };
+    assert!(noted >= 4, "{noted} were noted");
+    let Reply::Array(entries) = operator.call(&["SLOWLOG", "GET", "-1"]) else { panic!("no list") };
+    let mut found = Vec::new();
+    let mut numbers = Vec::new();
+    for entry in &entries {
+        let Some([number, _, Reply::Integer(micros), Reply::Array(args), peer, name]) =
+            entry.as_array()
+        else {
+            panic!("{entry:?}");
+        };
+        assert!(*micros >= 50_000 && peer.as_str().is_some_and(|peer| peer.contains(':')));
+        assert_ne!(args[0], Reply::bulk("BLPOP"), "who waits is not slow");
+        numbers.push(number.as_integer());
+        if args[0] == Reply::bulk("EVAL") {
+            found.push(name.as_str().expect("a name").to_owned());
+        }
+    }
+    assert!(numbers.windows(2).all(|pair| pair[0] > pair[1]), "the latest first: {numbers:?}");
+    assert_eq!(found, ["client-3", "client-2", "client-1", "client-0"]);
+    operator.ok(&["SLOWLOG", "RESET"]);
+    assert_eq!(operator.call(&["SLOWLOG", "LEN"]), Reply::Integer(0));
+}
+
+#[test]
+fn what_a_client_does_is_told_truly() {
+    let Some((cluster, proxy)) = redis_and_proxy("workers: 2\n") else { return };
+    let (mut operator, mut waiting, mut watching) =
+        (proxy.client(), proxy.client(), proxy.client());
+    assert_eq!(field(&mut operator, "clients", "blocked_clients"), "0");
+    waiting.try_send(&["BLPOP", &cluster.key_of(0, "nothing"), "30"]).expect("it is sent");
+    wait_for("it waits", Duration::from_secs(10), || {
+        field(&mut operator, "clients", "blocked_clients") == "1"
+    });
+    let (a, b) = ("{tag}:a", "{tag}:b");
+    watching.ok(&["CLIENT", "SETNAME", "watching"]);
+    watching.ok(&["WATCH", a, b, a]);
+    watching.ok(&["MULTI"]);
+    watching.call(&["GET", a]);
+    let list = operator.text(&["CLIENT", "LIST"]);
+    let line = list.lines().find(|line| line.contains(" name=watching ")).expect("it is there");
+    assert!(line.contains(" flags=x ") && line.contains(" multi=1 watch=2 "), "{line}");
+    let blocked = list.lines().filter(|line| line.contains(" flags=b "));
+    assert_eq!(blocked.count(), 1, "{list}");
+    watching.ok(&["DISCARD"]);
+    let list = operator.text(&["CLIENT", "LIST"]);
+    assert!(!list.contains("multi=1") && !list.contains("watch=2"), "{list}");
+
+    // There is no tracking: nobody is told that it is on.
+    let refused = operator.call(&["CLIENT", "TRACKING", "ON"]);
+    assert!(refused.as_error().is_some_and(|line| line.starts_with(b"ERR CLIENT TRACKING")));
+    assert_eq!(operator.call(&["CLIENT", "GETREDIR"]), Reply::Integer(-1));
+    let info = operator.call(&["CLIENT", "TRACKINGINFO"]);
+    assert_eq!(info.as_array().expect("pairs")[1], Reply::Array(vec![Reply::bulk("off")]));
+    assert_eq!(operator.call(&["LATENCY", "LATEST"]), Reply::Array(vec![]));
+    assert!(operator.text(&["LATENCY", "DOCTOR"]).contains("SLOWLOG GET"));
 }

@@ -12,6 +12,7 @@ mod limits;
 mod pauses;
 mod replica_reads;
 mod reshard;
+mod scars;
 mod scripts;
 mod set_algebra;
 mod subscriptions;
@@ -32,7 +33,7 @@ fn redis_and_proxy(yaml: &str) -> Option<(Cluster, Server)> {
 }
 
 /// Asks the proxy for a key of every primary: from then on it has the topology and connections.
-fn reach_all(cluster: &Cluster, proxy: &Server) {
+pub(super) fn reach_all(cluster: &Cluster, proxy: &Server) {
     let mut client = proxy.client();
     for primary in 0..cluster.primaries() {
         // The topology may still be one that was read before the nodes had heard of each other.

@@ -17,7 +17,7 @@ impl World {
     }
 
     /// The one of them.
-    fn own(&mut self, port: u16) -> LinkId {
+    pub(super) fn own(&mut self, port: u16) -> LinkId {
         let owned = self.owned(port);
         assert_eq!(owned.len(), 1, "one connection of its own");
         owned[0]
