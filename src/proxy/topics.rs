@@ -26,6 +26,15 @@ impl TopicKind {
     /// Every one, in order.
     pub(super) const ALL: [Self; 3] = [Self::Channel, Self::Pattern, Self::Shard];
 
+    /// As a metric's label.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Channel => "channel",
+            Self::Pattern => "pattern",
+            Self::Shard => "shard",
+        }
+    }
+
     /// The command that begins to listen, which is also the word of its confirmation.
     pub(super) fn subscribe(self) -> &'static str {
         match self {

@@ -128,6 +128,14 @@ families! {
     BACKEND_DURATION = Proxy Histogram "keyway_backend_duration_seconds" []
         "From a request handed to a backend connection to the end of its reply: the share of the \
          command's duration that is not the proxy's own.";
+    BLOCKED = Proxy Gauge "keyway_blocked_clients" []
+        "Clients that wait in a blocking command.";
+    PINNED = Proxy Gauge "keyway_pinned_connections" []
+        "Connections to nodes that one client has, or may have, to itself.";
+    TOPICS = Proxy Gauge "keyway_subscribed_topics" ["kind"]
+        "Channels, patterns and shard channels that clients listen to.";
+    MESSAGES = Proxy Counter "keyway_messages_total" []
+        "Messages delivered to subscribers.";
     REDIRECTS = Proxy Counter "keyway_redirects_total" ["kind"]
         "Answers by which a node said that it did not run a command.";
     RETRIES = Proxy Counter "keyway_retries_total" []
@@ -237,6 +245,10 @@ pub const PROXY: &[&Family] = &[
     &WORKER_CLIENTS,
     &CLIENTS_TOTAL,
     &CLIENTS_CLOSED,
+    &BLOCKED,
+    &PINNED,
+    &TOPICS,
+    &MESSAGES,
     &CLIENT_BYTES,
     &COMMANDS,
     &INFLIGHT,

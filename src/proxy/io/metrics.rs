@@ -7,6 +7,7 @@ use crate::proxy::metrics::{
     BOUNDS_US, Cell64, ClientEnd, Histogram, LinkEnd, NodeMetrics, Outcome, Redirect, RideOut,
     WorkerMetrics,
 };
+use crate::proxy::topics::TopicKind;
 use crate::telemetry::{Family, Latencies, Sink, Source, families};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +50,13 @@ impl ProxySource {
         sink.count(&families::CLIENT_BYTES, &["in"], self.sum(|w| &w.client_read_bytes));
         sink.count(&families::CLIENT_BYTES, &["out"], self.sum(|w| &w.client_written_bytes));
         sink.count(&families::AUTH_FAILURES, &[], self.sum(|w| &w.auth_failures));
+        sink.count(&families::BLOCKED, &[], self.sum(|w| &w.blocked));
+        sink.count(&families::PINNED, &[], self.sum(|w| &w.pinned));
+        for kind in TopicKind::ALL {
+            let topics = self.shared.listeners.topics(kind) as u64;
+            sink.count(&families::TOPICS, &[kind.label()], topics);
+        }
+        sink.count(&families::MESSAGES, &[], self.sum(|w| &w.messages));
     }
 
     fn collect_commands(&self, sink: &mut Sink) {
@@ -167,13 +175,18 @@ mod tests {
         workers[1].command(spec(b"mset"), Outcome::InDoubt, took);
         workers[1].clients.add(3);
         workers[0].redirects[Redirect::Ask as usize].add(5);
+        workers[0].messages.add(4);
+        workers[1].messages.add(5);
+        workers[1].blocked.add(1);
+        let shared = Shared::default();
+        shared.listeners.add_client(TopicKind::Pattern, b"a*", 2);
         let node = Endpoint::new("10.0.0.1", 7000);
         workers[0].node(&node).connections.add(1);
         workers[1].node(&node).connections.add(2);
         workers[1].node(&node).oldest_us.set(1_500_000);
 
         let metrics = Metrics::new();
-        let source = ProxySource::new(Arc::new(workers), Arc::new(Shared::default()), 100);
+        let source = ProxySource::new(Arc::new(workers), Arc::new(shared), 100);
         metrics.register(source);
         let text = metrics.text();
         for line in [
@@ -189,6 +202,10 @@ mod tests {
             "keyway_backend_connections{node=\"10.0.0.1:7000\"} 3",
             "keyway_queue_oldest_seconds{node=\"10.0.0.1:7000\"} 1.5",
             "keyway_slots_covered 0",
+            "keyway_messages_total 9",
+            "keyway_blocked_clients 1",
+            "keyway_subscribed_topics{kind=\"pattern\"} 1",
+            "keyway_subscribed_topics{kind=\"channel\"} 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\nis not in\n{text}");
         }
