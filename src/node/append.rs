@@ -285,6 +285,20 @@ impl Core {
         reading.map_or(0, |reading| reading.valid)
     }
 
+    /// The append-only file is to be read again, into an emptied node: nobody hears of what it says,
+    /// since all have heard it.
+    pub fn begin_log_again(&mut self) {
+        (0..self.keyspace.databases()).for_each(|db| drop(self.keyspace.flush(db).to_string()));
+        self.server.propagation.mute(true);
+        self.server.listen(&mut self.keyspace);
+    }
+
+    /// All of it was read.
+    pub fn end_log_again(&mut self) {
+        self.server.propagation.mute(false);
+        self.server.listen(&mut self.keyspace);
+    }
+
     /// Whether data is being loaded.
     pub fn is_loading(&self) -> bool {
         self.server.persistence.loading.is_some()

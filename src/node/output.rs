@@ -24,6 +24,9 @@ pub enum Output {
     Save,
     /// A base of the append-only file is made from here on: what follows goes into a further file.
     NewIncrement,
+    /// DEBUG LOADAOF: what is written into the append-only file is all that is to remain. It is read
+    /// before any reply leaves.
+    LoadLog,
     /// SHUTDOWN was called: end in an orderly way.
     Shutdown,
 }

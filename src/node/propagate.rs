@@ -41,6 +41,8 @@ struct Batch {
     /// Whole requests, one after the other.
     bytes: Vec<u8>,
     commands: Vec<Mark>,
+    /// Each of them may be run without the others.
+    apart: bool,
 }
 
 /// One command of a batch.
@@ -77,6 +79,7 @@ impl Batch {
     fn clear(&mut self) {
         self.commands.clear();
         self.bytes.clear();
+        self.apart = false;
         if self.bytes.capacity() > BATCH_KEPT_BYTES {
             self.bytes = Vec::new();
         }
@@ -139,7 +142,7 @@ impl Feed {
     fn append(&mut self, batch: &Batch, includes: impl Fn(Audience) -> bool) {
         let mut included = batch.commands.iter().filter(|mark| includes(mark.audience));
         let Some(first) = included.next() else { return };
-        let several = included.next().is_some();
+        let several = included.next().is_some() && !batch.apart;
         if several {
             // As Redis does it: the database of the first command, and only then MULTI.
             self.select(first.db);
@@ -207,6 +210,12 @@ impl Propagation {
         }
     }
 
+    /// While the append-only file is read again, nobody hears of what it says. [`Server::listen`]
+    /// has to follow.
+    pub(super) fn mute(&mut self, muted: bool) {
+        self.wanted = !muted && (self.stream.on || self.log.on);
+    }
+
     /// A command of the node's own joins what the command that runs leads to.
     pub(super) fn push(&mut self, db: usize, args: &[&[u8]]) {
         self.batch.push(db, Audience::All, args);
@@ -215,6 +224,7 @@ impl Propagation {
     /// What was gathered is a whole: it goes to those who listen. False if there is nothing.
     fn close_batch(&mut self) -> bool {
         if self.batch.commands.is_empty() {
+            self.batch.apart = false;
             return false;
         }
         if self.stream.on {
@@ -276,6 +286,14 @@ impl Ctx<'_> {
     /// The command that is running goes on as it came, even if it has changed nothing.
     pub(super) fn propagate_always(&mut self, audience: Audience) {
         self.server.propagation.verdict = Verdict::Always(audience);
+    }
+
+    /// What the command that is running leads to are removals of keys that it met by chance: they
+    /// go on one by one, unless they are part of a transaction.
+    pub(super) fn propagate_apart(&mut self) {
+        if self.server.propagation.wanted && !self.in_transaction {
+            self.server.propagation.batch.apart = true;
+        }
     }
 
     /// The command that is running does not go on, whatever it has changed.

@@ -429,14 +429,23 @@ impl<'a> Db<'a> {
     }
 
     /// Visits about `count` living keys from `cursor` on; returns the next cursor, 0 at the end.
-    /// A key that is there from start to end of a scan is visited.
+    /// A key that is there from start to end of a scan is visited. One past its expiry is treated
+    /// as a look-up treats it.
     pub fn scan(&mut self, cursor: u64, count: usize, mut visit: impl FnMut(&Entry)) -> u64 {
         let now_ms = self.now_ms;
-        self.database.scan(cursor, count, |entry| {
+        let removes = self.shared.on_expired == Expired::Remove;
+        let mut expired: Vec<Box<[u8]>> = Vec::new();
+        let next = self.database.scan(cursor, count, |entry| {
             if !entry.is_expired(now_ms) {
                 visit(entry);
+            } else if removes {
+                expired.push(entry.key().into());
             }
-        })
+        });
+        for key in expired {
+            self.find(&key);
+        }
+        next
     }
 
     /// Every living entry, in no order.

@@ -84,6 +84,41 @@ fn what_was_acknowledged_is_there_after_a_kill() {
     assert_eq!(client.integer(&["DBSIZE"]), 2);
 }
 
+/// DEBUG LOADAOF: the data is what the files say, and is written on from there.
+#[test]
+fn it_can_be_read_again_while_the_node_runs() {
+    let mut server = Server::keyway_node(&ALWAYS);
+    let mut client = server.client();
+    fill(&mut client);
+    client.ok(&["SET", "n", "1", "EX", "1000"]);
+    let before = contents(&mut client);
+    client.ok(&["DEBUG", "LOADAOF"]);
+    assert_eq!(contents(&mut client), before);
+    // Its own words do not come back to it.
+    let size = |client: &mut Client| {
+        let info = client.text(&["INFO", "persistence"]);
+        let line = info.lines().find(|line| line.starts_with("aof_current_size:"));
+        line.expect("a size").to_owned()
+    };
+    let grown = size(&mut client);
+    client.ok(&["DEBUG", "LOADAOF"]);
+    assert_eq!(size(&mut client), grown);
+    client.integer(&["INCR", "n"]);
+    server.kill();
+    server.restart();
+    let mut client = server.client();
+    assert_eq!(client.text(&["GET", "n"]), "2");
+
+    // What the files do not say is gone: they were written before it.
+    client.ok(&["CONFIG", "SET", "appendonly", "no"]);
+    client.text(&["BGREWRITEAOF"]);
+    wait_for_rewrite(&server);
+    client.ok(&["SET", "later", "1"]);
+    client.ok(&["DEBUG", "LOADAOF"]);
+    assert_eq!(client.text(&["GET", "n"]), "2");
+    assert_eq!(client.integer(&["EXISTS", "later"]), 0);
+}
+
 /// Counters that go on while the file is rewritten are neither lost nor counted twice.
 #[test]
 fn a_rewrite_loses_and_doubles_nothing() {

@@ -6,6 +6,7 @@
 use crate::node::args::{integer, is, unsigned};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::output::Output;
 use crate::resp::Request;
 use crate::store::Expiry;
 use crate::value::{Case, glob_match};
@@ -51,6 +52,10 @@ fn debug(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
             }
         }
         1 if is(name, "HTSTATS") => return table_stats(ctx, request),
+        0 if is(name, "LOADAOF") => {
+            ctx.server.outputs.push_back(Output::LoadLog);
+            ctx.out.ok();
+        }
         1 if is(name, "LOG") => {
             tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(request.arg(2)));
             ctx.out.ok();
@@ -95,7 +100,7 @@ fn debug(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
 fn help(ctx: &mut Ctx<'_>) {
-    const LINES: [&str; 25] = [
+    const LINES: [&str; 27] = [
         "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         "CHANGE-REPL-ID",
         "    Accepted, and without effect.",
@@ -105,6 +110,8 @@ fn help(ctx: &mut Ctx<'_>) {
         "    Tell the digests of values.",
         "HTSTATS <dbid>",
         "    Tell how full the tables of a database are.",
+        "LOADAOF",
+        "    Empty the node and read its append-only file again.",
         "LOG <message>",
         "    Write a message to the log.",
         "OBJECT <key>",

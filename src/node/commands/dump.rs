@@ -109,11 +109,12 @@ fn restore(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     ctx.db().restore(loaded.into_entry(key, expires_at), options.used);
     ctx.modified(key);
     ctx.notify(Class::Generic, "restore", key);
-    if let Some(at) = expires_at.filter(|_| ctx.propagates()) {
+    if let Some(at) = expires_at.filter(|_| !options.absolute && ctx.propagates()) {
         let mut buffer = itoa::Buffer::new();
         let (at, payload) = (buffer.format(at).as_bytes(), request.arg(3));
-        let mut args: Vec<&[u8]> = vec![b"RESTORE", key, at, payload, b"ABSTTL"];
-        args.extend(request.args_from(4).filter(|word| !is(word, "absttl")));
+        let mut args: Vec<&[u8]> = vec![b"RESTORE", key, at, payload];
+        args.extend(request.args_from(4));
+        args.push(b"ABSTTL");
         ctx.propagate_as(&args);
     }
     ctx.out.ok();

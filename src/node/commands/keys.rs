@@ -79,6 +79,7 @@ fn dbsize(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Done {
 }
 
 fn randomkey(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Done {
+    ctx.propagate_apart();
     let (mut db, out) = ctx.data();
     match db.random_key() {
         Some(key) => out.bulk(key),

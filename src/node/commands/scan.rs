@@ -74,6 +74,7 @@ fn write_cursor(out: &mut Encoder<'_>, cursor: u64) {
 fn scan(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     let cursor = cursor(request.arg(1))?;
     let options = Options::parse(request, 2, true)?;
+    ctx.propagate_apart();
     let (mut db, out) = ctx.data();
     let mut found: Vec<Box<[u8]>> = Vec::new();
     let next = db.scan(cursor, options.count, |entry| {

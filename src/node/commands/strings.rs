@@ -100,7 +100,7 @@ fn propagate_set(
     expiry: Expiry,
 ) {
     match (expiry, options.expire) {
-        (Expiry::At(at), Some((unit, _))) if unit != TimeUnit::PXAT => {
+        (Expiry::At(at), Some(_)) => {
             propagate_expiring(ctx, request.arg(1), request.arg(2), at);
         }
         (Expiry::Keep | Expiry::Clear, _) if options.get && ctx.propagates() => {

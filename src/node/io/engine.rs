@@ -166,6 +166,7 @@ impl Engine {
                 Output::NewIncrement => self.begin_increment(core),
                 Output::Migrate => self.migration.notify_one(),
                 Output::Save => self.snapshot.notify_one(),
+                Output::LoadLog => self.load_log(core),
                 Output::Shutdown => self.stop.request(),
             }
         }
@@ -204,6 +205,23 @@ impl Engine {
             core.end_log_for_good();
             self.snapshot.notify_one();
         }
+    }
+
+    /// DEBUG LOADAOF. As in Redis, the process ends if it fails: the data is there no more.
+    #[cold]
+    fn load_log(&self, core: &mut Core) {
+        let policy = self.append_policy.get();
+        let written = self.with_append(|append| {
+            append.take(core, policy);
+            append.sync()
+        });
+        let written = written.unwrap_or(Ok(()));
+        if let Err(error) = written.map_err(Into::into).and_then(|()| super::load::log_again(core))
+        {
+            tracing::error!("Error trying to load the AOF files: {error:#}. Exiting...");
+            std::process::exit(1);
+        }
+        tracing::warn!("Append Only File loaded by DEBUG LOADAOF");
     }
 
     /// A base is being made: what comes from here on goes into a further file.

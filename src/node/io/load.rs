@@ -3,6 +3,7 @@
 use super::append::Append;
 use super::engine::Engine;
 use crate::clock::Now;
+use crate::node::Core;
 use anyhow::{Context, bail};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -72,43 +73,85 @@ async fn log(engine: &Engine) -> anyhow::Result<()> {
 }
 
 async fn part(engine: &Engine, path: &Path, last: bool) -> anyhow::Result<()> {
-    let Some((mut file, size)) = open(path)? else { bail!("it is not there") };
-    let mut piece = vec![0; PIECE_BYTES];
-    let mut begun = false;
-    loop {
-        let count = file.read(&mut piece)?;
-        if count == 0 {
-            break;
-        }
-        let bytes = &piece[..count];
-        if !std::mem::replace(&mut begun, true) {
-            let with_snapshot = bytes.starts_with(b"REDIS") || bytes.starts_with(b"VALKEY");
-            engine.with_core(|core| core.begin_log(Now::read(), with_snapshot));
-        }
-        engine.with_core(|core| core.read_log(Now::read(), bytes))?;
+    let mut reader = PartReader::open(path)?;
+    while engine.with_core(|core| reader.read_piece(core))? {
         tokio::task::yield_now().await;
     }
-    if !begun {
-        return Ok(());
+    engine.with_core(|core| reader.finish(core, path, last))
+}
+
+/// Empties the node, and reads all files of the append-only file while everybody waits.
+pub(super) fn log_again(core: &mut Core) -> anyhow::Result<()> {
+    let parts = Append::open(core)?.parts();
+    if parts.is_empty() {
+        bail!("there is no append-only file");
     }
-    let whole = engine.with_core(|core| core.end_log());
-    if whole == size {
-        return Ok(());
+    core.begin_log_again();
+    for (path, last) in &parts {
+        let mut read = || {
+            let mut reader = PartReader::open(path)?;
+            while reader.read_piece(core)? {}
+            reader.finish(core, path, *last)
+        };
+        read().with_context(|| path.display().to_string())?;
     }
-    let name = path.display();
-    if !last || engine.with_core(|core| core.parameter("aof-load-truncated")) != "yes" {
-        bail!(
-            "Unexpected end of file reading the append only file {name}. You can: 1) Make a backup \
-             of your AOF file, then use ./redis-check-aof --fix <filename.manifest>. 2) \
-             Alternatively you can set the 'aof-load-truncated' configuration option to yes and \
-             restart the server."
-        );
-    }
-    tracing::warn!("!!! Warning: short read while loading the AOF file {name}!!!");
-    tracing::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
-    tracing::warn!("Truncating the AOF {name} at offset {whole}");
-    let file = OpenOptions::new().write(true).open(path)?;
-    file.set_len(whole)?;
-    file.sync_all()?;
+    core.end_log_again();
     Ok(())
+}
+
+/// A file of the append-only file, on its way in.
+struct PartReader {
+    file: File,
+    size: u64,
+    piece: Vec<u8>,
+    begun: bool,
+}
+
+impl PartReader {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let Some((file, size)) = open(path)? else { bail!("it is not there") };
+        Ok(Self { file, size, piece: vec![0; PIECE_BYTES], begun: false })
+    }
+
+    /// Reads and runs the next piece. False at the end.
+    fn read_piece(&mut self, core: &mut Core) -> anyhow::Result<bool> {
+        let count = self.file.read(&mut self.piece)?;
+        let bytes = &self.piece[..count];
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        if !std::mem::replace(&mut self.begun, true) {
+            let with_snapshot = bytes.starts_with(b"REDIS") || bytes.starts_with(b"VALKEY");
+            core.begin_log(Now::read(), with_snapshot);
+        }
+        core.read_log(Now::read(), bytes)?;
+        Ok(true)
+    }
+
+    /// The file has ended: the last one may end in the middle of a command.
+    fn finish(self, core: &mut Core, path: &Path, last: bool) -> anyhow::Result<()> {
+        if !self.begun {
+            return Ok(());
+        }
+        let whole = core.end_log();
+        if whole == self.size {
+            return Ok(());
+        }
+        let name = path.display();
+        if !last || core.parameter("aof-load-truncated") != "yes" {
+            bail!(
+                "Unexpected end of file reading the append only file {name}. You can: 1) Make a \
+                 backup of your AOF file, then use ./redis-check-aof --fix <filename.manifest>. 2) \
+                 Alternatively you can set the 'aof-load-truncated' configuration option to yes and \
+                 restart the server."
+            );
+        }
+        tracing::warn!("!!! Warning: short read while loading the AOF file {name}!!!");
+        tracing::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
+        tracing::warn!("Truncating the AOF {name} at offset {whole}");
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(whole)?;
+        file.sync_all()?;
+        Ok(())
+    }
 }

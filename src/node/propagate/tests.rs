@@ -139,7 +139,7 @@ fn times_to_live_go_on_as_the_moment_of_their_end() {
         ("SET a 1 EX 100", "SELECT 0; SET a 1 PXAT now+100000"),
         ("SET a 1 PX 7", "SET a 1 PXAT now+7"),
         ("SET a 1 EXAT 99999999999", "SET a 1 PXAT 99999999999000"),
-        ("SET a 1 PXAT 99999999999000", "SET a 1 PXAT 99999999999000"),
+        ("set a 1 pxat 99999999999000", "SET a 1 PXAT 99999999999000"),
         ("SET a 1 KEEPTTL", "SET a 1 KEEPTTL"),
         ("SET a 3 XX GET EX 10", "SET a 3 PXAT now+10000"),
         ("SETEX a 10 v", "SET a v PXAT now+10000"),
@@ -236,6 +236,43 @@ fn removals_are_unlinks_where_they_are_to_be_lazy() {
     ]);
     tapped.node.now = tapped.node.now.after(Duration::from_millis(2));
     tapped.check(&[("GET a", "UNLINK a")]);
+}
+
+#[test]
+fn a_value_restored_for_a_time_goes_on_with_the_moment_of_its_end() {
+    let mut tapped = Tapped::new(&[]);
+    let payload = r#""\x00\x01\x76\x0a\x00\x91\x08\xce\xb2\x19\x38\x8a\xce""#;
+    let mut check = |options: &str, expected: &str| {
+        let told = tapped.run(&format!("restore k {options}").replace("PAYLOAD", payload));
+        let words: Vec<&str> = told.trim_start_matches("SELECT 0; ").split(' ').collect();
+        // The payload itself may hold what looks like the end of a word.
+        let told = [&words[..3], &words[words.len() - expected.split(' ').count() + 3..]].concat();
+        assert_eq!(told.join(" "), expected, "{options}");
+    };
+    check("1000 PAYLOAD replace", "RESTORE k now+1000 replace ABSTTL");
+    check("99999999999000 PAYLOAD absttl replace", "restore k 99999999999000 absttl replace");
+    check("0 PAYLOAD replace", "restore k 0 replace");
+}
+
+/// What a client comes across by chance has nothing to do with one another.
+#[test]
+fn keys_that_a_walk_finds_expired_go_one_by_one() {
+    for walk in ["SCAN 0 COUNT 100", "RANDOMKEY"] {
+        let mut tapped = Tapped::new(&[]);
+        tapped.run("MSET x 1 y 1");
+        tapped.run("PEXPIRE x 1");
+        tapped.run("PEXPIRE y 1");
+        tapped.node.now = tapped.node.now.after(Duration::from_millis(2));
+        let told = tapped.run(walk);
+        assert!(["DEL x; DEL y", "DEL y; DEL x"].contains(&told.as_str()), "{walk}: {told}");
+        // Their neighbours in a transaction do not: all of it is one step.
+        tapped.run("SET x 1 PX 1");
+        tapped.node.now = tapped.node.now.after(Duration::from_millis(2));
+        tapped.node.replies(&mut tapped.client, "MULTI");
+        tapped.node.replies(&mut tapped.client, walk);
+        tapped.node.replies(&mut tapped.client, "SET z 1");
+        assert_eq!(tapped.run("EXEC"), "MULTI; DEL x; SET z 1; EXEC", "{walk}");
+    }
 }
 
 #[test]
