@@ -15,6 +15,10 @@ pub(super) struct Loader {
     /// Whether keys past their expiry are left out: on a primary.
     drops_expired: bool,
     figures: LoadFigures,
+    /// Those of them that nobody has been told of yet.
+    dropped: Vec<(usize, Box<[u8]>)>,
+    /// It has been looked at whose state the data is.
+    placed: bool,
 }
 
 /// Why a data set cannot be loaded. The lines are for the log.
@@ -37,7 +41,8 @@ pub enum LoadError {
 impl Loader {
     pub(super) fn new(keyspace: &Keyspace, drops_expired: bool) -> Self {
         let reader = RdbReader::new(keyspace.value_limits());
-        Self { reader, db: 0, drops_expired, figures: LoadFigures::default() }
+        let figures = LoadFigures::default();
+        Self { reader, db: 0, drops_expired, figures, dropped: Vec::new(), placed: false }
     }
 
     /// Takes the next bytes.
@@ -59,6 +64,7 @@ impl Loader {
                 RdbEvent::Key { entry, used } => {
                     if self.drops_expired && entry.is_expired(now_ms) {
                         self.figures.expired += 1;
+                        self.dropped.push((self.db, entry.key().into()));
                         continue;
                     }
                     let mut db = keyspace.db(self.db, now_ms);
@@ -162,7 +168,18 @@ impl Core {
     /// The file cannot be loaded; what came before is there.
     pub fn load_file(&mut self, now: Now, bytes: &[u8]) -> Result<(), LoadError> {
         let Some(loader) = &mut self.loader else { return Ok(()) };
+        // A replica waits until its primary says so.
+        loader.drops_expired = !self.server.replication.is_replica();
         loader.feed(&mut self.keyspace, now.unix_ms, bytes)?;
+        let dropped = std::mem::take(&mut loader.dropped);
+        let figures = &loader.figures;
+        let known = figures.replication_id.is_some() && figures.replication_offset.is_some();
+        // These facts stand before the first key, within the first bytes.
+        if known && !std::mem::replace(&mut loader.placed, true) {
+            let figures = figures.clone();
+            self.resume_history(now, &figures);
+        }
+        self.tell_dropped(dropped);
         self.note_loaded(bytes.len());
         Ok(())
     }

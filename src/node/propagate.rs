@@ -192,6 +192,16 @@ impl Propagation {
         &mut self.log
     }
 
+    /// Whether some of what has changed the data is not told yet.
+    pub(super) fn has_open_batch(&self) -> bool {
+        !self.batch.commands.is_empty() || !self.stream.bytes.is_empty()
+    }
+
+    /// The database that those who follow are in.
+    pub(super) fn stream_db(&self) -> usize {
+        self.stream.selected.unwrap_or(0)
+    }
+
     /// Starts or ends the feed of replicas. [`Server::listen`] has to follow.
     pub(super) fn set_stream(&mut self, on: bool) {
         Self::switch(&mut self.stream, on);

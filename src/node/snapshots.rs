@@ -122,7 +122,7 @@ impl Server {
             ("ctime", number(now.unix_ms / 1000)),
             ("used-mem", number(self.host.allocated_bytes())),
         ];
-        facts.extend(self.replication.aux());
+        facts.extend(self.place_in_history().into_iter().flatten());
         facts.push(("aof-base", number(u64::from(purpose == SnapshotFor::Rewrite))));
         facts
     }

@@ -92,11 +92,10 @@ impl Replication {
         self.followers.values().any(|follower| follower.replica.stage == Stage::Snapshot)
     }
 
-    /// Facts about the stream that goes on after a snapshot.
-    pub(in crate::node) fn aux(&self) -> [(&'static str, Vec<u8>); 3] {
-        // Whoever loads it has to know which database the next command runs in. A primary says so
-        // with the next command.
-        let stream_db = self.upstream.as_ref().map_or(0, |upstream| upstream.stream_db());
+    /// Facts about the stream that goes on after a snapshot. Whoever loads it has to know which
+    /// database the next command runs in: on a primary, `selected`.
+    pub(in crate::node) fn aux(&self, selected: usize) -> [(&'static str, Vec<u8>); 3] {
+        let stream_db = self.upstream.as_ref().map_or(selected, |upstream| upstream.stream_db());
         [
             ("repl-stream-db", stream_db.to_string().into_bytes()),
             ("repl-id", self.history.id().to_string().into_bytes()),
@@ -134,7 +133,8 @@ impl Core {
             ("ctime", (now.unix_ms / 1000).to_string().into_bytes()),
             ("used-mem", self.server.host.allocated_bytes().to_string().into_bytes()),
         ];
-        let aux = aux.into_iter().chain(self.server.replication.aux()).collect();
+        // A primary says it with the next command.
+        let aux = aux.into_iter().chain(self.server.replication.aux(0)).collect();
         let options = SnapshotOptions { compress: !direct, checksum: true, with_use: false, aux };
         if !self.keyspace.begin_snapshot(&options) {
             // Another one is being taken: this one's turn comes.

@@ -12,6 +12,7 @@ mod downstream;
 mod failover;
 mod load;
 mod restrict;
+mod resume;
 mod settings;
 mod upstream;
 

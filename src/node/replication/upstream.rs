@@ -145,6 +145,13 @@ impl Upstream {
         self.has_data
     }
 
+    /// The data is the primary's, as of the history that the node has loaded; the stream goes on in
+    /// this session's database.
+    pub(super) fn resume(&mut self, session: Box<Session>) {
+        self.has_data = true;
+        self.session = Some(session);
+    }
+
     /// The database that the stream's next command runs in.
     pub(super) fn stream_db(&self) -> usize {
         self.session.as_ref().map_or(0, |session| session.db)
@@ -564,7 +571,7 @@ impl super::Replication {
 }
 
 /// The session in whose name the stream's commands run.
-fn primary_session(now: Now, upstream: &Upstream) -> Box<Session> {
+pub(super) fn primary_session(now: Now, upstream: &Upstream) -> Box<Session> {
     let unspecified = IpAddr::from(Ipv4Addr::UNSPECIFIED);
     let ip = upstream.host.parse().unwrap_or(unspecified);
     let peer = SocketAddr::from((ip, upstream.port));

@@ -60,3 +60,55 @@ fn an_append_only_file_outlives_a_copy_that_did_not_arrive() {
     replica.restart();
     assert_eq!(replica.client().text(&["GET", "of its own"]), "1");
 }
+
+/// What a file says of its place in the history is enough to go on from there, on whichever side,
+/// and in the database that the stream was in.
+#[test]
+fn a_replica_that_was_restarted_needs_no_copy_of_all_data() {
+    for kind in [Kind::Keyway, Kind::Redis] {
+        let Some(primary) = server(kind, &[]) else { return };
+        let of = format!("127.0.0.1 {}", primary.port());
+        let Some(mut replica) = server(Kind::Keyway, &["--replicaof", &of]) else { return };
+        await_link(&replica);
+        fill(&primary, 0, 100);
+        let mut writer = primary.client();
+        writer.ok(&["SELECT", "3"]);
+        writer.ok(&["SET", "a", "1"]);
+        await_catch_up(&primary, &replica);
+        replica.client().ok(&["SAVE"]);
+        replica.kill();
+        writer.ok(&["SET", "a", "2"]);
+        replica.restart();
+        await_catch_up(&primary, &replica);
+        assert_eq!(digest(&replica), digest(&primary), "{kind:?}");
+        let counts = [primary.info("sync_full"), primary.info("sync_partial_ok")];
+        assert_eq!(counts, ["1", "1"], "{kind:?}");
+    }
+}
+
+#[test]
+fn the_replicas_of_a_primary_that_was_restarted_need_none_either() {
+    for kind in [Kind::Keyway, Kind::Redis] {
+        // A PING would move the replica beyond the file.
+        let quiet = ["--repl-ping-replica-period", "3600"];
+        let Some(mut primary) = server(Kind::Keyway, &quiet) else { return };
+        let of = format!("127.0.0.1 {}", primary.port());
+        let Some(replica) = server(kind, &["--replicaof", &of]) else { return };
+        await_link(&replica);
+        fill(&primary, 0, 100);
+        let mut writer = primary.client();
+        writer.ok(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+        writer.ok(&["SET", "gone at the start", "1", "PX", "1"]);
+        await_catch_up(&primary, &replica);
+        writer.ok(&["SAVE"]);
+        let id = primary.info("master_replid");
+        primary.kill();
+        primary.restart();
+        assert_eq!(primary.info("master_replid2"), id, "{kind:?}");
+        fill(&primary, 100, 10);
+        await_catch_up(&primary, &replica);
+        assert_eq!(digest(&replica), digest(&primary), "{kind:?}");
+        let counts = [primary.info("sync_full"), primary.info("sync_partial_ok")];
+        assert_eq!(counts, ["0", "1"], "{kind:?}");
+    }
+}
