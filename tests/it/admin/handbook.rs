@@ -23,8 +23,15 @@ fn the_handbook_is_what_happens_on_valkey_nodes() {
     run_page(Kind::Valkey);
 }
 
+#[test]
+fn the_handbook_is_what_happens_on_bundled_nodes() {
+    run_page(Kind::Keyway);
+}
+
 fn run_page(kind: Kind) {
+    let ours = PathBuf::from(env!("CARGO_BIN_EXE_keyway"));
     let Some(binary) = (match kind {
+        Kind::Keyway => Some(&ours),
         Kind::Valkey => stock::valkey(),
         _ => stock::redis(),
     }) else {
@@ -131,6 +138,9 @@ impl World {
         let folder = self.folder.path().join(page_port.to_string());
         std::fs::create_dir_all(&folder).expect("a folder");
         let mut command = Command::new(&self.server);
+        if self.server == Path::new(env!("CARGO_BIN_EXE_keyway")) {
+            command.arg("node");
+        }
         if args.starts_with("--") {
             command.args(args.split_whitespace());
         } else {
