@@ -64,9 +64,11 @@ const HELP: &[&str] = &[
     "    Print this help.",
 ];
 
-/// Whether a request is one of these.
+/// Whether a request is one of these. The first line of the PROXY protocol (`PROXY TCP4 …`, from a load
+/// balancer that is set up to send it) is none: it is as unknown to us as to a server.
 pub(super) fn is_proxy_command(request: &Request<'_>) -> bool {
-    request.name().eq_ignore_ascii_case(b"proxy")
+    let names_a_protocol = |word: &[u8]| [&b"TCP4"[..], b"TCP6", b"UNKNOWN"].contains(&word);
+    request.name().eq_ignore_ascii_case(b"proxy") && !request.get(1).is_some_and(names_a_protocol)
 }
 
 impl Core {
