@@ -12,6 +12,7 @@
 
 mod folder;
 mod form;
+mod heir;
 mod nodes;
 mod parent;
 mod ports;
@@ -137,8 +138,12 @@ pub async fn run(options: &Options, stop: &Shutdown) -> Result<()> {
 
     let nodes_stop = CancellationToken::new();
     print!("{}", announcement(options, &nodes, folder.path(), http_address));
-    let keepers: Vec<_> =
-        nodes.into_iter().map(|node| tokio::spawn(node.keep(nodes_stop.clone()))).collect();
+    let endpoints = options.endpoints();
+    let keep = |node: NodeProcess| {
+        let others = endpoints.iter().filter(|other| **other != node.endpoint).cloned().collect();
+        tokio::spawn(node.keep(others, nodes_stop.clone()))
+    };
+    let keepers: Vec<_> = nodes.into_iter().map(keep).collect();
 
     let served = serving.ended(stop).await;
     nodes_stop.cancel();

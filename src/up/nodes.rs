@@ -1,6 +1,7 @@
 //! A node as a child process: started, watched, started again when it dies, ended.
 
 use super::folder::{Folder, NODE_LOG, NODES_CONF};
+use super::heir::{self, Verdict};
 use super::parent;
 use crate::clock::{Backoff, Now};
 use crate::cluster::Endpoint;
@@ -27,7 +28,7 @@ const STARTED_WELL: Duration = Duration::from_secs(10);
 /// How long a node may take to save what it knows and end, before it is made to.
 const END_WITHIN: Duration = Duration::from_secs(5);
 /// How long a node may be silent before the others replace it.
-const NODE_TIMEOUT_MS: u32 = 3000;
+pub(super) const NODE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often nodes are asked for their figures.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
@@ -76,8 +77,9 @@ impl NodeProcess {
         self.folder.join(NODE_LOG)
     }
 
-    /// Starts it again whenever it dies, and ends it when `stop` is cancelled.
-    pub(super) async fn keep(mut self, stop: CancellationToken) {
+    /// Starts it again whenever it dies, and ends it when `stop` is cancelled. `others` are all the
+    /// other nodes of its cluster.
+    pub(super) async fn keep(mut self, others: Vec<Endpoint>, stop: CancellationToken) {
         let mut failures = 0;
         loop {
             let since = Now::read().instant;
@@ -89,9 +91,16 @@ impl NodeProcess {
             if lived >= STARTED_WELL {
                 failures = 0;
             }
+            let mut replaced = false;
             loop {
+                let may_start = async {
+                    tokio::time::sleep(RESTART.wait(failures)).await;
+                    if !std::mem::replace(&mut replaced, true) {
+                        self.await_heir(&others).await;
+                    }
+                };
                 tokio::select! {
-                    () = tokio::time::sleep(RESTART.wait(failures)) => {}
+                    () = may_start => {}
                     () = stop.cancelled() => return,
                 }
                 failures += 1;
@@ -104,6 +113,27 @@ impl NodeProcess {
                     Err(error) => self.say(&format!("cannot be started again: {error:#}")),
                 }
             }
+        }
+    }
+
+    /// Waits until it may be started again: see [`heir`].
+    async fn await_heir(&self, others: &[Endpoint]) {
+        let died = Now::read().instant;
+        let mut told = false;
+        while heir::ask(&self.endpoint, others).await == Verdict::Wait {
+            let waited = Now::read().instant.duration_since(died);
+            if waited >= heir::REPLACED_WITHIN {
+                self.say(&format!("was not replaced within {} s", waited.as_secs()));
+                return;
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.say("is started again when its replica has taken its place");
+            }
+            tokio::time::sleep(heir::LOOK_EVERY).await;
+        }
+        if told {
+            let waited = Now::read().instant.duration_since(died).as_secs_f32();
+            self.say(&format!("has been replaced, {waited:.1} s after that"));
         }
     }
 
@@ -167,7 +197,7 @@ fn spawn(endpoint: &Endpoint, bind: IpAddr, folder: &std::path::Path) -> Result<
         ("--cluster-enabled", "yes".to_owned()),
         ("--cluster-config-file", NODES_CONF.to_owned()),
         // All is on one machine, so silence means death sooner than over a network.
-        ("--cluster-node-timeout", NODE_TIMEOUT_MS.to_string()),
+        ("--cluster-node-timeout", NODE_TIMEOUT.as_millis().to_string()),
         // A node that is killed comes back with all but the last second.
         ("--appendonly", "yes".to_owned()),
         ("--save", String::new()),
