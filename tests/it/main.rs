@@ -13,6 +13,7 @@ mod failover;
 mod hostile;
 mod migrate;
 mod node;
+mod nodes_conf;
 mod proxy;
 mod rdb;
 mod redis_py;

@@ -20,8 +20,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// Bytes that may wait to be sent on one link; a peer that lets more pile up is cut off.
-const SEND_BUFFER_MAX: usize = 64 * 1024 * 1024;
 /// Least room for one read.
 const READ_MIN: usize = 4 * 1024;
 /// How long a connection may take to come about.
@@ -54,6 +52,7 @@ pub struct Mesh<O> {
     links: RefCell<BTreeMap<LinkId, Rc<Link>>>,
     failure: RefCell<Option<io::Error>>,
     failed: Notify,
+    has_failed: Cell<bool>,
     pumping: Cell<bool>,
 }
 
@@ -82,6 +81,7 @@ impl<O: Owner> Mesh<O> {
             links: RefCell::default(),
             failure: RefCell::default(),
             failed: Notify::new(),
+            has_failed: Cell::new(false),
             pumping: Cell::new(false),
         })
     }
@@ -134,6 +134,11 @@ impl<O: Owner> Mesh<O> {
         self.conf.borrow_mut().save(&durable)
     }
 
+    /// Whether a save has failed: nothing that was decided since may be heard of.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.get()
+    }
+
     /// Tells the member, and does what it wants.
     fn feed(self: &Rc<Self>, input: Input) {
         self.owner.with_member(|member| member.handle_input(Now::read(), input));
@@ -142,16 +147,18 @@ impl<O: Owner> Mesh<O> {
 
     /// Does what the member wants. To be called whenever a command has changed something.
     pub fn pump(self: &Rc<Self>) {
-        if self.failure.borrow().is_some() || self.pumping.replace(true) {
+        if self.has_failed.get() || self.pumping.replace(true) {
             return;
         }
         while let Some(output) = self.owner.with_member(|member| member.poll_output()) {
             match output {
                 Output::Persist(durable) => {
-                    if let Err(error) = self.conf.borrow_mut().save(&durable) {
+                    let saved = self.conf.borrow_mut().save(&durable);
+                    if let Err(error) = saved {
                         let path = self.conf.borrow().path().display().to_string();
                         tracing::error!(path, %error, "Fatal: can't update cluster config file.");
                         *self.failure.borrow_mut() = Some(error);
+                        self.has_failed.set(true);
                         self.failed.notify_one();
                         break;
                     }
@@ -177,8 +184,9 @@ impl<O: Owner> Mesh<O> {
         let Some(link) = links.get(&id) else { return };
         let mut unsent = link.unsent.borrow_mut();
         bus::encode(packet, &mut unsent);
-        if unsent.len() > SEND_BUFFER_MAX {
-            tracing::warn!(bytes = unsent.len(), "a node does not read: closing its link");
+        let max = self.owner.with_member(|member| member.options().link_buffer_max);
+        if unsent.len() > max {
+            tracing::warn!(bytes = unsent.len(), max, "a node does not read: closing its link");
             self.owner.with_member(|member| member.count_overflow());
             // The link's task says that it is gone.
             link.close();

@@ -198,6 +198,7 @@ impl Client {
             }
             _ => None,
         };
+        let progress = if self.engine.is_lost() { Progress::CloseNow } else { progress };
         self.state = match progress {
             Progress::NeedsInput { .. } => State::Open,
             Progress::OutputFull => State::Full,

@@ -255,6 +255,11 @@ impl Engine {
         assert!(connected.is_ok(), "a node has one bus");
     }
 
+    /// Whether nodes.conf could not be saved: the node ends, and nobody is told what it decided.
+    pub(super) fn is_lost(&self) -> bool {
+        self.mesh.get().is_some_and(|mesh| mesh.has_failed())
+    }
+
     /// The shared buffers, for the length of one poll.
     pub(super) fn with_buffers<R>(&self, call: impl FnOnce(&mut Buffers) -> R) -> R {
         let mut buffers = self.buffers.borrow_mut();
