@@ -70,10 +70,20 @@ impl Cluster {
     /// Primaries of some kinds, and for each one replica, which may be of another kind. There may be
     /// fewer replicas than primaries.
     pub(crate) fn mixed(primaries: &[Kind], replicas: &[Kind]) -> Option<Self> {
+        Self::mixed_with(primaries, replicas, &[])
+    }
+
+    /// The same, with directives of one's own.
+    pub(crate) fn mixed_with(
+        primaries: &[Kind],
+        replicas: &[Kind],
+        directives: &[&str],
+    ) -> Option<Self> {
         assert!(replicas.len() <= primaries.len(), "one replica each");
+        let directives: Vec<&str> = DIRECTIVES.iter().chain(directives).copied().collect();
         let kinds = primaries.iter().chain(replicas);
         let nodes: Option<Vec<Server>> =
-            kinds.map(|kind| Server::node(*kind, DIRECTIVES)).collect();
+            kinds.map(|kind| Server::node(*kind, &directives)).collect();
         let mut cluster = Self { nodes: nodes?, primaries: primaries.len() };
         cluster.form(1);
         Some(cluster)
