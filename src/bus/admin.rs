@@ -240,7 +240,64 @@ impl Member {
         if self.view.myself().is_primary() { Ok(()) } else { Err(Refusal::NotAPrimary) }
     }
 
-    fn open(&mut self, slot: Slot, direction: Move, peer: &str) -> Result<(), Refusal> {
+    /// Says whether SETSLOT would be refused, and changes nothing: it goes to replicas before it is
+    /// carried out here.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that [`Member::apply`] would give.
+    pub fn check_slot_change(&self, change: &Change) -> Result<(), Refusal> {
+        match change {
+            Change::Migrating(slot, peer) => {
+                self.check_open(*slot, Move::MigratingTo, peer).map(drop)
+            }
+            Change::Importing(slot, peer) => {
+                self.check_open(*slot, Move::ImportingFrom, peer).map(drop)
+            }
+            Change::Assign { slot, node, has_keys } => {
+                self.check_assign(*slot, node, *has_keys).map(drop)
+            }
+            _ => self.require_primary(),
+        }
+    }
+
+    /// Makes the change of a slot that our primary has told us of, so that whoever takes over from
+    /// it knows which slots are on their way. What it may, it has checked itself.
+    ///
+    /// # Errors
+    /// A node that is not known here.
+    pub fn follow_slot_change(&mut self, now: Now, change: Change) -> Result<(), Refusal> {
+        let primary = self.view.myself().primary.ok_or(Refusal::FailoverWithoutPrimary)?;
+        let named =
+            |name: &str| self.named(name).ok_or_else(|| Refusal::UnknownPeer(name.to_owned()));
+        match change {
+            Change::Migrating(slot, peer) => {
+                let peer = named(&peer)?;
+                self.view.set_open(slot, Move::MigratingTo, Some(peer));
+            }
+            Change::Importing(slot, peer) => {
+                let peer = named(&peer)?;
+                self.view.set_open(slot, Move::ImportingFrom, Some(peer));
+            }
+            Change::Assign { slot, node, .. } => {
+                let owner = named(&node)?;
+                self.view.assign(slot, Some(owner));
+                self.view.set_open(slot, Move::MigratingTo, None);
+                if owner == primary {
+                    self.view.set_open(slot, Move::ImportingFrom, None);
+                }
+            }
+            Change::Stable(slot) => {
+                self.view.set_open(slot, Move::MigratingTo, None);
+                self.view.set_open(slot, Move::ImportingFrom, None);
+            }
+            _ => return Ok(()),
+        }
+        self.changed();
+        self.settle(now);
+        Ok(())
+    }
+
+    fn check_open(&self, slot: Slot, direction: Move, peer: &str) -> Result<NodeKey, Refusal> {
         self.require_primary()?;
         let own = self.view.owner(slot) == Some(NodeKey::MYSELF);
         match direction {
@@ -256,12 +313,17 @@ impl Member {
         if !self.view.node(key).is_primary() {
             return Err(Refusal::TargetNotAPrimary);
         }
+        Ok(key)
+    }
+
+    fn open(&mut self, slot: Slot, direction: Move, peer: &str) -> Result<(), Refusal> {
+        let key = self.check_open(slot, direction, peer)?;
         self.view.set_open(slot, direction, Some(key));
         self.changed();
         Ok(())
     }
 
-    fn assign(&mut self, now: Now, slot: Slot, name: &str, has_keys: bool) -> Result<(), Refusal> {
+    fn check_assign(&self, slot: Slot, name: &str, has_keys: bool) -> Result<NodeKey, Refusal> {
         self.require_primary()?;
         let key = self.named(name).ok_or_else(|| Refusal::UnknownNode(name.to_owned()))?;
         if !self.view.node(key).is_primary() {
@@ -271,6 +333,12 @@ impl Member {
         if was_mine && key != NodeKey::MYSELF && has_keys {
             return Err(Refusal::StillHasKeys(slot));
         }
+        Ok(key)
+    }
+
+    fn assign(&mut self, now: Now, slot: Slot, name: &str, has_keys: bool) -> Result<(), Refusal> {
+        let key = self.check_assign(slot, name, has_keys)?;
+        let was_mine = self.view.owner(slot) == Some(NodeKey::MYSELF);
         if !has_keys || key != NodeKey::MYSELF {
             self.view.set_open(slot, Move::MigratingTo, None);
         }

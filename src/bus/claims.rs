@@ -98,6 +98,10 @@ impl Member {
 
     fn apply_claim(&mut self, claimant: NodeKey, epoch: Epoch, slots: &SlotSet) {
         let own_shard = self.view.myself().primary.unwrap_or(NodeKey::MYSELF);
+        // After a failover, slots that were on their way still are.
+        let shard_of = |key: NodeKey| self.view.node(key).shard_id;
+        let within_shard =
+            shard_of(claimant).is_some() && shard_of(claimant) == shard_of(own_shard);
         let mut lost = SlotSet::new();
         let mut lost_by_shard = 0;
         let mut changed = false;
@@ -113,17 +117,25 @@ impl Member {
             }
             // A slot on its way to us is its importer's and its exporter's business until the
             // operator (or his tool) says where it belongs.
-            if self.view.importing_from(slot).is_some() {
+            let is_primary = own_shard == NodeKey::MYSELF;
+            if is_primary && self.view.importing_from(slot).is_some() {
                 continue;
             }
             let outbid = |owner| self.view.node(owner).config_epoch >= epoch;
             if self.view.is_claimed(slot) && owner.is_some_and(outbid) {
                 continue;
             }
-            lost_by_shard += usize::from(owner == Some(own_shard));
+            if owner == Some(own_shard) {
+                lost_by_shard += 1;
+                if !within_shard {
+                    self.view.set_open(slot, Move::MigratingTo, None);
+                }
+            }
+            if claimant == own_shard {
+                self.view.set_open(slot, Move::ImportingFrom, None);
+            }
             if owner == Some(NodeKey::MYSELF) {
                 lost.insert(slot);
-                self.view.set_open(slot, Move::MigratingTo, None);
             }
             changed |= self.view.assign(slot, Some(claimant));
         }

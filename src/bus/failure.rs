@@ -26,11 +26,31 @@ const REJOIN_DELAY_MAX: Duration = Duration::from_secs(5);
 const ASLEEP_MIN: Duration = Duration::from_secs(1);
 
 impl Member {
+    /// Whether this process stood still for so long that it may have been replaced. To be asked before
+    /// what clients have sent meanwhile is run; if so, [`Input::Timeout`](super::Input::Timeout) comes
+    /// first.
+    #[inline]
+    pub fn overslept(&self, now: Now) -> bool {
+        now.instant.saturating_duration_since(self.last_tick) > self.options.node_timeout
+    }
+
     /// After a pause of ours (SIGSTOP, a suspended machine) the answers of others wait in our
-    /// sockets: their silence counts from here.
+    /// sockets: their silence counts from here. A primary that others may have called failed meanwhile
+    /// serves nothing before it has heard from them, as after it was in a minority: what it took would
+    /// be lost as soon as it hears of its heir.
     pub(super) fn forgive_silence_while_asleep(&mut self, now: Now, asleep: Duration) {
         if asleep < ASLEEP_MIN.min(self.options.node_timeout / 2) {
             return;
+        }
+        if asleep > self.options.node_timeout && self.view.myself().is_voter() && self.quorum() > 1
+        {
+            self.in_minority_at = Some(now.instant);
+            if std::mem::take(&mut self.view.state_ok) {
+                let millis = asleep.as_millis();
+                tracing::warn!(
+                    "Cluster state changed: fail (this node stood still for {millis} ms)"
+                );
+            }
         }
         for key in self.view.other_keys() {
             let node = self.view.node_mut(key);

@@ -22,14 +22,15 @@ const CLOCK_SKEW_MAX_MS: u64 = 500;
 pub(super) const FORGET_FOR: Duration = Duration::from_secs(60);
 
 impl Member {
-    /// Pings whoever was silent for half the node timeout, and each second one more.
+    /// Pings whoever was silent for half the node timeout (or `cluster-ping-interval`), and each second
+    /// one more.
     pub(super) fn ping_by_the_clock(&mut self, now: Now) {
         if self.ticks.is_multiple_of(TICKS_PER_DRAW)
             && let Some(link) = self.draw_link_to_ping()
         {
             self.send_heartbeat(now, link, Body::Ping);
         }
-        let limit = self.options.node_timeout / 2;
+        let limit = self.options.ping_interval.unwrap_or(self.options.node_timeout / 2);
         let due = |node: &Node| {
             let silent_since = node.pong_received.map(|pong| pong.instant);
             let silent =
@@ -76,7 +77,9 @@ impl Member {
     /// The header of what we send.
     pub(super) fn header(&self) -> Header {
         let paused = self.is_yielding();
-        Header { ip: self.options.announce_ip, paused, ..self.view.header() }
+        let header = self.view.header();
+        let flags = header.flags.with(NodeFlags::LIGHT_PUBLISH);
+        Header { ip: self.options.announce_ip, paused, flags, ..header }
     }
 
     /// Tells everyone at once that something changed.
@@ -116,7 +119,7 @@ impl Member {
             ip: node.address.ip,
             port: node.address.port,
             bus_port: node.address.bus_port,
-            flags: node.flags.without(NodeFlags::MEET),
+            flags: node.flags.without(NodeFlags::MEET.with(NodeFlags::LIGHT_PUBLISH)),
             secondary_port: node.address.secondary_port,
         };
         let entries = rest[..wanted].iter().chain(&silent).map(entry).collect();
@@ -199,8 +202,8 @@ impl Member {
         node.data_received = Some(now);
         node.offset = header.offset;
         node.extensions = header.extensions;
-        let no_failover = NodeFlags::NOFAILOVER;
-        node.flags = node.flags.without(no_failover).with(header.flags.only(no_failover));
+        let told = NodeFlags::NOFAILOVER.with(NodeFlags::LIGHT_PUBLISH);
+        node.flags = node.flags.without(told).with(header.flags.only(told));
         if header.config_epoch > node.config_epoch {
             node.config_epoch = header.config_epoch;
             self.out.persist = true;
@@ -392,23 +395,25 @@ impl Member {
     }
 
     /// Passes a message on to subscribers at every other node; that of a shard channel at the
-    /// other nodes of our shard.
+    /// other nodes of our shard. Whoever can read it gets a light header: a full one is 2 KiB.
     pub fn publish(&mut self, broadcast: super::Broadcast) {
-        if !matches!(broadcast, super::Broadcast::PublishShard { .. }) {
-            return self.broadcast(&Body::Broadcast(broadcast));
-        }
+        let of_shard = matches!(broadcast, super::Broadcast::PublishShard { .. });
         let shard = self.view.own_shard().id;
-        let links: Vec<LinkId> = {
-            let of = |node: &Node| node.primary.map_or(node.id, |key| self.view.node(key).id);
-            let ours = self.view.others().filter(|(_, node)| of(node) == shard);
-            ours.filter(|(_, node)| !node.in_handshake())
-                .filter_map(|(_, node)| node.outbound)
-                .collect()
+        let shard_of = |node: &Node| node.primary.map_or(node.id, |key| self.view.node(key).id);
+        let listens = |node: &Node| !node.in_handshake() && (!of_shard || shard_of(node) == shard);
+        let to = |(_, node): (NodeKey, &Node)| {
+            let light = node.flags.any(NodeFlags::LIGHT_PUBLISH);
+            listens(node).then_some(node.outbound.map(|link| (link, light))).flatten()
         };
+        let links: Vec<(LinkId, bool)> = self.view.others().filter_map(to).collect();
         let header = Box::new(self.header());
-        for link in links {
-            let body = Body::Broadcast(broadcast.clone());
-            self.send(link, Packet::Full { header: header.clone(), body });
+        for (link, light) in links {
+            let packet = if light {
+                Packet::Light(broadcast.clone())
+            } else {
+                Packet::Full { header: header.clone(), body: Body::Broadcast(broadcast.clone()) }
+            };
+            self.send(link, packet);
         }
     }
 

@@ -36,7 +36,7 @@ pub use codec::{
 };
 pub use info::{LinkInfo, Stats};
 pub use manual::FailoverMode;
-pub use options::{BUS_PORT_OFFSET, InvalidIpRange, IpRange, Options};
+pub use options::{BUS_PORT_OFFSET, InvalidIpRange, IpRange, LINK_BUFFER_MAX, Options};
 pub use output::{Input, LinkId, Output};
 pub use packet::{Body, Broadcast, Extension, Gossip, GossipEntry, Header, Kind, Packet, Update};
 pub use role::{Replication, Source};
@@ -150,6 +150,7 @@ impl Member {
         }
         myself.address.port = options.port;
         myself.address.bus_port = options.bus_port;
+        myself.address.secondary_port = options.tls_port;
         myself.address.ip = options.announce_ip.or(myself.address.ip);
         myself.hostname.clone_from(&options.announce_hostname);
         self.out.persist |= before != (myself.address, myself.hostname.clone(), myself.flags);

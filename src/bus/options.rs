@@ -13,6 +13,8 @@ pub struct Options {
     pub port: u16,
     /// The port for nodes that others are told of.
     pub bus_port: u16,
+    /// The port for clients with TLS that others are told of (`cluster-announce-tls-port`); 0 for none.
+    pub tls_port: u16,
     /// The address that others are told of (`cluster-announce-ip`). Without one it is learned
     /// from the first node that reaches us.
     pub announce_ip: Option<IpAddr>,
@@ -20,6 +22,12 @@ pub struct Options {
     pub announce_hostname: Option<String>,
     /// How long a node may be silent before it counts as unreachable (`cluster-node-timeout`).
     pub node_timeout: Duration,
+    /// A node that was not heard of for so long is pinged (`cluster-ping-interval`); half the node
+    /// timeout if none.
+    pub ping_interval: Option<Duration>,
+    /// Most bytes that may wait to be sent on one link; a peer that lets more pile up is cut off
+    /// (`cluster-link-sendbuf-limit`).
+    pub link_buffer_max: usize,
     /// Whether one slot without an owner stops all of them (`cluster-require-full-coverage`).
     pub require_full_coverage: bool,
     /// Whether reads go on while the cluster is down (`cluster-allow-reads-when-down`).
@@ -57,9 +65,12 @@ impl Options {
         Self {
             port,
             bus_port: port.saturating_add(BUS_PORT_OFFSET),
+            tls_port: 0,
             announce_ip: None,
             announce_hostname: None,
             node_timeout: Duration::from_secs(15),
+            ping_interval: None,
+            link_buffer_max: LINK_BUFFER_MAX,
             require_full_coverage: true,
             allow_reads_when_down: false,
             preferred_endpoint: EndpointKind::Ip,
@@ -75,6 +86,9 @@ impl Options {
         }
     }
 }
+
+/// Bytes that may wait on one link where no limit is set: a peer must not take all memory.
+pub const LINK_BUFFER_MAX: usize = 64 * 1024 * 1024;
 
 /// How far the bus port lies above the client port, unless `cluster-port` says otherwise.
 pub const BUS_PORT_OFFSET: u16 = 10_000;

@@ -51,12 +51,16 @@ impl Member {
     pub(super) fn follow(&mut self, primary: NodeKey) {
         debug_assert_ne!(primary, NodeKey::MYSELF, "nobody copies itself");
         let shard_id = self.view.node(primary).shard_id;
+        // Within a shard all know which slots are on their way (SETSLOT is replicated).
+        let stays = shard_id.is_some() && shard_id == self.view.own_shard().shard_id;
         let myself = self.view.myself_mut();
         myself.flags.remove(NodeFlags::PRIMARY.with(NodeFlags::MIGRATE_TO));
         myself.flags.insert(NodeFlags::REPLICA);
         myself.shard_id = shard_id.or(myself.shard_id);
         self.view.set_primary_of(NodeKey::MYSELF, Some(primary));
-        self.view.close_all_slots();
+        if !stays {
+            self.view.close_all_slots();
+        }
         self.end_manual_failover();
         self.election = None;
         self.out.persist = true;

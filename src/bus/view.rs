@@ -528,6 +528,7 @@ impl View {
             ip: node.address.ip,
             port: node.address.port,
             bus_port: node.address.bus_port,
+            tls_port: node.address.secondary_port,
             hostname: node.hostname.clone(),
             shard_id: node.shard_id,
             flags: node.flags,

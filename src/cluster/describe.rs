@@ -132,12 +132,14 @@ pub fn shards(records: &[NodeRecord], kind: EndpointKind) -> Reply {
 
 fn shards_node(record: &NodeRecord, kind: EndpointKind) -> Reply {
     let ip = record.ip.map(|ip| ip.to_string()).unwrap_or_default();
-    let mut fields = vec![
-        ("id", Reply::bulk(record.id.as_str())),
-        ("port", integer(record.port)),
+    let mut fields = vec![("id", Reply::bulk(record.id.as_str())), ("port", integer(record.port))];
+    if record.tls_port != 0 {
+        fields.push(("tls-port", integer(record.tls_port)));
+    }
+    fields.extend([
         ("ip", Reply::bulk(ip)),
         ("endpoint", record.preferred_endpoint(kind).map_or(Reply::Null, Reply::bulk)),
-    ];
+    ]);
     if let Some(hostname) = &record.hostname {
         fields.push(("hostname", Reply::bulk(hostname)));
     }

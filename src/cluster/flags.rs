@@ -29,11 +29,14 @@ impl NodeFlags {
     pub const MIGRATE_TO: Self = Self(256);
     /// It never asks for votes.
     pub const NOFAILOVER: Self = Self(512);
+    /// It reads messages for subscribers that have a light header (Valkey 8 and later). On the wire
+    /// only: what a node can do is its own to say.
+    pub const LIGHT_PUBLISH: Self = Self(0x800);
 
     /// The flags of a bus packet. Bits that we have no name for are dropped: they say what a
     /// newer peer can do, which is theirs to say and not ours to repeat.
     pub const fn from_bits(bits: u16) -> Self {
-        Self(bits & 0x3ff)
+        Self(bits & (0x3ff | Self::LIGHT_PUBLISH.0))
     }
 
     /// The bits, as the bus sends them.

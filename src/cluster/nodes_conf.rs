@@ -41,6 +41,8 @@ pub struct NodeRecord {
     pub port: u16,
     /// The port for nodes.
     pub bus_port: u16,
+    /// The port for clients with TLS that it announces; 0 for none. Not kept in nodes.conf.
+    pub tls_port: u16,
     /// The host name it announces.
     pub hostname: Option<String>,
     /// The name of its shard, where it said so (Redis 7.2, Valkey).
@@ -234,6 +236,7 @@ fn parse_node(line: &str) -> Option<NodeRecord> {
         ip: address.ip,
         port: address.port,
         bus_port: address.bus_port,
+        tls_port: 0,
         hostname: address.hostname,
         shard_id: address.shard_id,
         flags,

@@ -10,7 +10,9 @@ use super::output::Output;
 use super::ownership::{self, Access};
 use super::pubsub::Post;
 use super::server::Server;
-use crate::bus::{Applied, BUS_PORT_OFFSET, Broadcast, Change, IpRange, Member, Options};
+use crate::bus::{
+    Applied, BUS_PORT_OFFSET, Broadcast, Change, IpRange, LINK_BUFFER_MAX, Member, Options,
+};
 use crate::clock::Now;
 use crate::cluster::describe::EndpointKind;
 use crate::cluster::{Durable, SlotSet, is_hostname};
@@ -110,6 +112,19 @@ impl Server {
         self.slots_changed = true;
         self.outputs.push_back(Output::Bus);
         applied.map_err(CommandError::err)
+    }
+
+    /// The primary has told this replica what becomes of a slot; saved as every change is.
+    pub(super) fn follow_slot_change(
+        &mut self,
+        now: Now,
+        change: Change,
+    ) -> Result<(), CommandError> {
+        self.tell_bus();
+        let followed = self.member()?.follow_slot_change(now, change);
+        self.slots_changed = true;
+        self.outputs.push_back(Output::Bus);
+        followed.map_err(CommandError::err)
     }
 
     /// Tells the bus of settings that have changed.
@@ -216,6 +231,9 @@ fn bus_port(directives: &Directives) -> u16 {
 /// The member's settings, as the directives have them.
 fn options(directives: &Directives, host: &dyn Host) -> Options {
     let port = |name: &str| u16::try_from(directives.number(name)).ok().filter(|port| *port != 0);
+    // 0 stands for the default of what it is about.
+    let millis = |name: &str| u64::try_from(directives.number(name)).ok().filter(|ms| *ms != 0);
+    let millis = |name: &str| millis(name).map(Duration::from_millis);
     let listen = port("port").unwrap_or_default();
     let bus = bus_port(directives);
     let announced = directives.text("cluster-announce-ip");
@@ -227,9 +245,16 @@ fn options(directives: &Directives, host: &dyn Host) -> Options {
     Options {
         port: port("cluster-announce-port").unwrap_or(listen),
         bus_port: port("cluster-announce-bus-port").unwrap_or(bus),
+        tls_port: port("cluster-announce-tls-port").unwrap_or_default(),
         announce_ip,
         announce_hostname: is_hostname(hostname).then(|| hostname.to_owned()),
-        node_timeout: Duration::from_millis(directives.number("cluster-node-timeout") as u64),
+        node_timeout: millis("cluster-node-timeout").unwrap_or_default(),
+        ping_interval: millis("cluster-ping-interval"),
+        link_buffer_max: match directives.size("cluster-link-sendbuf-limit") {
+            0 => LINK_BUFFER_MAX,
+            bytes => bytes,
+        },
+        manual_failover_timeout: millis("cluster-manual-failover-timeout").unwrap_or_default(),
         require_full_coverage: directives.is("cluster-require-full-coverage"),
         allow_reads_when_down: directives.is("cluster-allow-reads-when-down"),
         preferred_endpoint: match directives.text("cluster-preferred-endpoint-type") {

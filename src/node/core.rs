@@ -12,6 +12,7 @@ use super::server::Server;
 use super::session::{Addresses, ClientId, Close, Role, Session};
 use super::settings::Settings;
 use super::stats::Stats;
+use crate::bus::Input;
 use crate::clock::Now;
 use crate::replication::ReplicationId;
 use crate::resp::{Encoder, Limits, RequestDecoder};
@@ -197,6 +198,10 @@ impl Core {
             return (0, Progress::CloseNow);
         };
         self.turn = now.instant;
+        if let Some(member) = self.server.cluster.as_mut().filter(|member| member.overslept(now)) {
+            member.handle_input(now, Input::Timeout);
+            self.server.outputs.push_back(Output::Bus);
+        }
         session.last_heard = now.instant;
         if !session.inbox.is_empty() {
             output.append(&mut std::mem::take(&mut session.inbox));

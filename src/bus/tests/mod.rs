@@ -256,3 +256,77 @@ fn a_fresh_node_persists_its_name_before_anything_else() {
     assert_eq!(again.view().myself().id, member.view().myself().id);
     assert_eq!(again.shard_id(), member.shard_id());
 }
+
+#[test]
+fn a_primary_that_stood_still_serves_nothing_before_it_has_heard_from_others() {
+    let (mut member, _, now) = member_and_link("10.0.0.2");
+    assert!(!member.overslept(now.after(Duration::from_secs(15))));
+    let later = now.after(Duration::from_secs(60));
+    assert!(member.overslept(later));
+    for (millis, ok) in [(0, false), (100, false), (4900, false), (5100, true)] {
+        let now = later.after(Duration::from_millis(millis));
+        member.handle_input(now, Input::Timeout);
+        assert_eq!(member.view().state_ok, ok, "{millis} ms after it went on");
+    }
+}
+
+#[test]
+fn messages_have_the_header_that_their_reader_knows() {
+    let (mut member, link, now) = member_and_link("10.0.0.2");
+    let outbound = member.view().by_id(&id(FRIEND)).and_then(|node| node.outbound);
+    let outbound = outbound.expect("the member dials everyone");
+    member.handle_input(now, Input::Opened(outbound));
+    while member.poll_output().is_some() {}
+    let publish = |member: &mut Member| -> Vec<Packet> {
+        member.publish(Broadcast::Publish { channel: "c".into(), message: "m".into() });
+        let outputs = std::iter::from_fn(|| member.poll_output());
+        let packet = |output| match output {
+            Output::Send { link, packet } if link == outbound => Some(packet),
+            _ => None,
+        };
+        outputs.filter_map(packet).collect()
+    };
+    let is_light = |packets: &[Packet]| matches!(packets, [Packet::Light(_)]);
+    let packets = publish(&mut member);
+    assert!(packets.len() == 1 && !is_light(&packets), "Redis reads full headers only");
+    let flags = NodeFlags::PRIMARY.with(NodeFlags::LIGHT_PUBLISH);
+    let newer = Header { flags, ..header(FRIEND) };
+    say(&mut member, now, link, newer, Body::Ping(Gossip::default()));
+    assert!(is_light(&publish(&mut member)), "Valkey 8 reads both");
+    assert!(member.header().flags.any(NodeFlags::LIGHT_PUBLISH), "and so do we");
+    let text = member.view().durable().to_text();
+    say(&mut member, now, link, header(FRIEND), Body::Ping(Gossip::default()));
+    assert!(!is_light(&publish(&mut member)));
+    assert_eq!(member.view().durable().to_text(), text, "it is nothing to remember");
+}
+
+#[test]
+fn a_replica_follows_what_its_primary_says_of_slots() {
+    let (mut member, _, now) = member_and_link("10.0.0.2");
+    let slot = |number| Slot::new(number).expect("a slot");
+    let migrating = Change::Migrating(slot(9000), OWN.to_owned());
+    assert!(member.follow_slot_change(now, migrating.clone()).is_err(), "a primary follows nobody");
+    member.apply(now, Change::DelSlots((0..8192).map(slot).collect())).expect("its own");
+    let replicate = Change::Replicate { node: FRIEND.to_owned(), has_keys: false };
+    member.apply(now, replicate).expect("an empty node");
+    assert_eq!(member.check_slot_change(&migrating), Err(Refusal::NotAPrimary));
+
+    let stranger = Change::Importing(slot(1), STRANGER.to_owned());
+    assert!(member.follow_slot_change(now, stranger).is_err());
+    member.follow_slot_change(now, migrating).expect("known nodes");
+    let importing = Change::Importing(slot(1), OWN.to_owned());
+    member.follow_slot_change(now, importing).expect("known nodes");
+    let text = member.view().durable().to_text();
+    assert!(text.contains(&format!("[1-<-{OWN}] [9000->-{OWN}]")), "{text}");
+    let assign = |number, node: &str| Change::Assign {
+        slot: slot(number),
+        node: node.into(),
+        has_keys: true,
+    };
+    member.follow_slot_change(now, assign(1, FRIEND)).expect("known nodes");
+    member.follow_slot_change(now, assign(9000, OWN)).expect("known nodes");
+    let view = member.view();
+    assert!(view.importing_from(slot(1)).is_none() && view.migrating_to(slot(9000)).is_none());
+    let owner = |number| view.owner(slot(number)).map(|key| view.node(key).id);
+    assert_eq!((owner(1), owner(9000)), (Some(id(FRIEND)), Some(id(OWN))));
+}

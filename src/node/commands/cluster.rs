@@ -5,10 +5,14 @@ use crate::bus::{Applied, BUS_PORT_OFFSET, Change, FailoverMode, Member, Refusal
 use crate::cluster::describe;
 use crate::cluster::{Epoch, NodeId, Slot, SlotSet};
 use crate::node::args::{integer, is};
+use crate::node::blocking::Subject;
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
+use crate::node::serve::Wait;
+use crate::node::session::Role;
 use crate::resp::{Request, parse_i64};
 use std::net::IpAddr;
+use std::time::Duration;
 
 pub(super) const HANDLERS: Handlers = &[
     ("asking", asking),
@@ -179,26 +183,79 @@ fn flushslots(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Outcome {
     change(ctx, Change::FlushSlots { has_keys })
 }
 
-fn setslot(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Outcome {
-    if !ctx.server.member()?.view().myself().is_primary() {
-        return Err(CommandError::err(Refusal::NotAPrimary));
-    }
+/// How long replicas may take to confirm SETSLOT, unless it says so itself; as in Valkey.
+const SETSLOT_WITHIN: Duration = Duration::from_secs(2);
+
+/// The change that SETSLOT asks for, and how long its replication may take.
+fn slot_change(ctx: &Ctx<'_>, request: &Request<'_>) -> Result<(Change, Duration), CommandError> {
     let slot = slot(request.arg(2))?;
     let action = request.arg(3);
-    let asked = match (request.len(), request.get(4)) {
+    let mut len = request.len();
+    let mut within = SETSLOT_WITHIN;
+    let option = if is(action, "stable") { 4 } else { 5 };
+    if request.get(option).is_some_and(|word| is(word, "timeout")) {
+        let Some(millis) = request.get(option + 1) else {
+            return Err(CommandError::line("ERR Missing timeout value"));
+        };
+        let millis = parse_i64(millis)
+            .ok_or(CommandError::line("ERR timeout is not an integer or out of range"))?;
+        let millis =
+            u64::try_from(millis).map_err(|_| CommandError::line("ERR timeout is negative"))?;
+        within = Duration::from_millis(millis);
+        len = len.saturating_sub(2).max(option);
+    }
+    let asked = match (len, request.get(4)) {
         (5, Some(node)) if is(action, "migrating") => Change::Migrating(slot, text(node)),
         (5, Some(node)) if is(action, "importing") => Change::Importing(slot, text(node)),
         (5, Some(node)) if is(action, "node") => {
             let has_keys = ctx.keyspace.count_in_slot(slot) > 0;
             Change::Assign { slot, node: text(node), has_keys }
         }
-        (4, None) if is(action, "stable") => Change::Stable(slot),
+        (4, _) if is(action, "stable") => Change::Stable(slot),
         _ => {
             return Err(CommandError::line(
                 "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP",
             ));
         }
     };
+    Ok((asked, within))
+}
+
+/// A primary tells its replicas first, and is confirmed by all of them, so that whoever takes over
+/// from it knows which slots are on their way (Valkey 8). Replicas that do not know this form are
+/// not told, and then nobody is.
+fn setslot(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Outcome {
+    if ctx.session.role == Role::Primary {
+        let (asked, _) = slot_change(ctx, request)?;
+        ctx.server.follow_slot_change(ctx.now, asked)?;
+        ctx.out.ok();
+        return Ok(());
+    }
+    if !ctx.server.member()?.view().myself().is_primary() {
+        return Err(CommandError::err(Refusal::NotAPrimary));
+    }
+    let (asked, within) = slot_change(ctx, request)?;
+    let mut told = ctx.runs_again;
+    if !told {
+        ctx.server.member()?.check_slot_change(&asked).map_err(CommandError::err)?;
+        let words: Vec<&[u8]> = request.args_from(0).collect();
+        told = ctx.server.tell_replicas_of_slot(&words);
+        if told {
+            ctx.session.write_offset = ctx.server.replication.history().offset();
+            ctx.server.ask_replicas_for_acks();
+        }
+    }
+    if told && ctx.may_block() && !ctx.server.replicas_have(ctx.session.write_offset) {
+        fn timed_out(ctx: &mut Ctx<'_>) {
+            ctx.out.error("NOREPLICAS Not enough good replicas to write.");
+        }
+        let until = Some(ctx.now.instant + within);
+        ctx.block_on(
+            Subject::Acknowledgements,
+            Wait { request: request.to_owned(), until, timed_out },
+        );
+        return Ok(());
+    }
     change(ctx, asked)
 }
 

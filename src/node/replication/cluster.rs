@@ -6,6 +6,7 @@ use crate::bus::{self, Source};
 use crate::clock::Now;
 use crate::node::core::Core;
 use crate::node::server::Server;
+use crate::replication::{Offset, Replica, Stage};
 use crate::store::Expired;
 
 impl Server {
@@ -21,6 +22,32 @@ impl Server {
         if let Some(member) = &mut self.cluster {
             member.set_replication(state);
         }
+    }
+}
+
+/// The first version of a replica that takes CLUSTER SETSLOT from its primary: above 7.2.255.
+const SETSLOT_SINCE: u32 = 0x07_02_ff + 1;
+
+impl Server {
+    /// Tells the replicas what becomes of a slot. False if there is none that could be told, or one
+    /// that could not.
+    pub(in crate::node) fn tell_replicas_of_slot(&mut self, words: &[&[u8]]) -> bool {
+        let none = self.replication.replicas().next().is_none();
+        let understands = |replica: &Replica| replica.introduction.version >= SETSLOT_SINCE;
+        let all = self.replication.replicas().all(understands);
+        if none || !all || !self.propagation.stream().is_on() {
+            return false;
+        }
+        self.propagation.stream().push(words);
+        self.flush_stream();
+        true
+    }
+
+    /// Whether every replica that is told of slots, and is online, has run the stream up to `offset`.
+    pub(in crate::node) fn replicas_have(&self, offset: Offset) -> bool {
+        let online = self.replication.replicas().filter(|replica| replica.stage == Stage::Online);
+        let mut told = online.filter(|replica| replica.introduction.version >= SETSLOT_SINCE);
+        told.all(|replica| replica.acked >= offset)
     }
 }
 

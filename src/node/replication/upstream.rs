@@ -6,7 +6,6 @@
 use super::load::Load;
 use crate::clock::Now;
 use crate::node::call::Ctx;
-use crate::node::commands::REDIS_VERSION;
 use crate::node::core::Core;
 use crate::node::output::Output;
 use crate::node::server::Server;
@@ -211,7 +210,7 @@ impl Core {
             password: settings.primary_password.clone(),
             listening_port: settings.announced_port,
             announced_ip: settings.announced_ip.clone(),
-            version: REDIS_VERSION,
+            version: ANNOUNCED_VERSION,
             take_over: self.server.replication.asks_to_take_over(),
             resume: None,
         };
@@ -491,6 +490,10 @@ impl Core {
 
 /// The buffer of a stream is given back when it is empty and larger than this.
 const STREAM_BUFFER_KEPT: usize = 64 * 1024;
+
+/// What primaries are told of this node's version: from 8.0 on they tell their replicas which slots
+/// are on their way, and up to there they send no payloads of Valkey 9's own.
+const ANNOUNCED_VERSION: &str = "8.0.0";
 
 /// When a snapshot is loaded while it comes, and not from a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
