@@ -198,8 +198,14 @@ impl Member {
         NodeId::parse(name.as_bytes()).ok().and_then(|id| self.view.key(&id))
     }
 
+    fn is_forgotten(&self, name: &str) -> bool {
+        NodeId::parse(name.as_bytes()).is_ok_and(|id| self.forgotten.contains_key(&id))
+    }
+
     fn forget_on_demand(&mut self, now: Now, name: &str) -> Result<(), Refusal> {
         match self.named(name) {
+            // A peer was faster, and gossip has told us: what is wanted is done (Redis 7.2 says so, too).
+            None if self.is_forgotten(name) => Ok(()),
             None => Err(Refusal::UnknownNode(name.to_owned())),
             Some(NodeKey::MYSELF) => Err(Refusal::ForgetMyself),
             Some(key) if self.view.myself().primary == Some(key) => Err(Refusal::ForgetMyPrimary),
@@ -410,6 +416,8 @@ impl Member {
     fn replicate(&mut self, name: &str, has_keys: bool) -> Result<(), Refusal> {
         let myself = self.view.myself();
         match self.named(name) {
+            // A peer was faster, and gossip has told us: what is wanted is done (Redis 7.2 says so, too).
+            None if self.is_forgotten(name) => Ok(()),
             None => Err(Refusal::UnknownNode(name.to_owned())),
             Some(NodeKey::MYSELF) => Err(Refusal::ReplicateMyself),
             Some(key) if !self.view.node(key).is_primary() => Err(Refusal::ReplicateReplica),

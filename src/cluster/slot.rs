@@ -100,11 +100,31 @@ const fn followed() -> [[u16; 256]; 8] {
 }
 
 /// The bytes between the first `{` and the first `}` after it, unless there are none.
+#[inline]
 fn hash_tag(key: &[u8]) -> Option<&[u8]> {
+    if key.len() <= SHORT_KEY && !has_brace(key) {
+        return None;
+    }
     let open = memchr(b'{', key)?;
     let rest = &key[open + 1..];
     let close = memchr(b'}', rest)?;
     (close > 0).then(|| &rest[..close])
+}
+
+/// Up to so many bytes, calling for a search costs more than the search.
+const SHORT_KEY: usize = 40;
+
+/// Whether there is a `{`, eight bytes at a time.
+#[inline]
+fn has_brace(key: &[u8]) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let (blocks, rest) = key.as_chunks::<8>();
+    // A byte that is zero is the only one that a borrow can reach first.
+    let in_block = |block: &[u8; 8]| {
+        let zero_where_equal = u64::from_le_bytes(*block) ^ (EACH * u64::from(b'{'));
+        zero_where_equal.wrapping_sub(EACH) & !zero_where_equal & (EACH * 0x80) != 0
+    };
+    blocks.iter().any(in_block) || rest.contains(&b'{')
 }
 
 #[cfg(test)]
@@ -140,6 +160,19 @@ mod tests {
         ];
         for (key, slot) in table {
             assert_eq!(Slot::of(key).number(), *slot, "{}", String::from_utf8_lossy(key));
+        }
+    }
+
+    #[test]
+    fn a_tag_is_found_wherever_it_is() {
+        for len in 0..60 {
+            let plain: Vec<u8> = (0..len).map(|n| [b'z', b'|', 0, 0xff, 0xfb][n % 5]).collect();
+            assert_eq!(hash_tag(&plain), None);
+            for open in 0..len.saturating_sub(2) {
+                let mut tagged = plain.clone();
+                (tagged[open], tagged[open + 2]) = (b'{', b'}');
+                assert_eq!(hash_tag(&tagged), Some(&plain[open + 1..open + 2]), "{tagged:?}");
+            }
         }
     }
 

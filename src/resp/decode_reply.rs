@@ -3,7 +3,7 @@
 //! The scanner is what the proxy's data path uses: it builds nothing, resumes where it stopped,
 //! and uses a few bytes of state however deep or long the reply is.
 
-use super::number::{parse_i64, short_line};
+use super::number::{parse_i64, short_header};
 use super::reply::Reply;
 use super::{Limits, ProtocolError};
 use bytes::Bytes;
@@ -42,7 +42,21 @@ impl ReplyScanner {
     /// # Errors
     /// Bytes that are not RESP, a reply deeper than `limits.reply_depth` or longer than
     /// `limits.request_bytes`. The connection cannot be understood any further.
+    #[inline]
     pub fn scan(&mut self, buffer: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
+        if self.scanned == 0
+            && let Some(len) = short_reply(buffer)
+        {
+            return Ok(Some(len));
+        }
+        self.scan_carefully(buffer, limits)
+    }
+
+    fn scan_carefully(
+        &mut self,
+        buffer: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<usize>, ProtocolError> {
         loop {
             if self.scanned > limits.request_bytes {
                 return Err(ProtocolError::ReplyTooLarge);
@@ -68,9 +82,9 @@ impl ReplyScanner {
             }
             let rest = &buffer[self.scanned..];
             if rest[0] == b'$'
-                && let Some((len, used)) = short_line(&rest[1..])
+                && let Some((len, used)) = short_header(rest)
             {
-                self.scanned += 1 + used + len as usize + 2;
+                self.scanned += used + len as usize + 2;
                 self.closing = true;
                 self.close_one();
                 self.midway = true;
@@ -133,6 +147,19 @@ impl ReplyScanner {
     pub fn bytes_wanted(&self) -> usize {
         if self.midway { self.scanned } else { 0 }
     }
+}
+
+/// The length of the reply at the start of `buffer`, where it is a short string or OK and there as a whole, as
+/// most are. None says nothing.
+#[inline(always)]
+fn short_reply(buffer: &[u8]) -> Option<usize> {
+    const OK: &[u8] = b"+OK\r\n";
+    if buffer.first() == Some(&b'$') {
+        let (len, used) = short_header(buffer)?;
+        let end = used + len as usize;
+        return (buffer.get(end..end + 2)? == b"\r\n").then_some(end + 2);
+    }
+    buffer.starts_with(OK).then_some(OK.len())
 }
 
 /// Longest count that is believed: no server sends so many elements.

@@ -2,7 +2,7 @@
 //! however the network cuts the stream, and keeps nothing but where the arguments lie.
 
 use super::inline::{self, Inline};
-use super::number::{parse_i64, short_line};
+use super::number::{parse_i64, short_header};
 use super::request::{Request, Span};
 use super::{Limits, ProtocolError};
 use memchr::memchr;
@@ -179,7 +179,7 @@ enum Header {
 }
 
 /// Reads `*<count>\r\n` or `$<length>\r\n` at `at`: the number, and where the next thing starts.
-#[inline]
+#[inline(always)]
 fn header(
     buffer: &[u8],
     at: usize,
@@ -187,16 +187,17 @@ fn header(
     kind: Header,
 ) -> Result<Option<(i64, usize)>, ProtocolError> {
     let rest = &buffer[at..];
-    if let Some((number, used)) = rest.get(1..).and_then(short_line)
+    if let Some((number, used)) = short_header(rest)
         && (kind == Header::Count || rest[0] == b'$')
         && number as usize <= limits.bulk_bytes.min(limits.arguments_max)
     {
-        return Ok(Some((i64::from(number), at + 1 + used)));
+        return Ok(Some((i64::from(number), at + used)));
     }
     careful_header(buffer, at, limits, kind)
 }
 
 /// The same for every line: long, not whole, or wrong.
+#[cold]
 fn careful_header(
     buffer: &[u8],
     at: usize,

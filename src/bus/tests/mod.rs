@@ -154,6 +154,32 @@ fn a_neighbour_that_asks_is_taken_in() {
 }
 
 #[test]
+fn a_node_that_peers_forgot_first_can_be_forgotten_on_demand() {
+    let (mut member, link, now) = member_and_link("127.0.0.1");
+    let forget = |member: &mut Member, id: &str| member.apply(now, Change::Forget(id.to_owned()));
+    let unknown = Err(Refusal::UnknownNode(STRANGER.to_owned()));
+    assert_eq!(forget(&mut member, STRANGER), unknown, "nobody ever knew it");
+    let entry = GossipEntry {
+        id: id(STRANGER),
+        ping_sent: 0,
+        pong_received: 0,
+        ip: Some(IpAddr::from([10, 0, 0, 3])),
+        port: 7000,
+        bus_port: 17_000,
+        flags: NodeFlags::PRIMARY,
+        secondary_port: 0,
+    };
+    let learned = Gossip { entries: vec![entry], extensions: Vec::new() };
+    say(&mut member, now, link, header(FRIEND), Body::Ping(learned));
+    assert!(member.view().key(&id(STRANGER)).is_some());
+    let forgotten = Extension::ForgottenNode { node: id(STRANGER), ttl_secs: 60 };
+    let gossip = Gossip { entries: Vec::new(), extensions: vec![forgotten] };
+    say(&mut member, now, link, header(FRIEND), Body::Ping(gossip));
+    assert!(member.view().key(&id(STRANGER)).is_none());
+    assert_eq!(forget(&mut member, STRANGER), Ok(Applied::Done));
+}
+
+#[test]
 fn an_epoch_out_of_all_bounds_is_not_believed_even_of_a_friend() {
     let (mut member, link, now) = member_and_link("10.0.0.2");
     let before = belief(&member);

@@ -125,7 +125,8 @@ impl Cluster {
         (bound(primary), bound(primary + 1) - 1)
     }
 
-    /// Waits until every node knows every other, with no handshake left open.
+    /// Waits until every node knows every other, with no handshake left open and a bus link to it: without
+    /// one, what is published at the one never arrives at the other.
     fn await_members(&self) {
         let count = self.nodes.len();
         for node in &self.nodes {
@@ -136,6 +137,7 @@ impl Cluster {
                     && lines
                         .iter()
                         .all(|line| !line.contains("handshake") && !line.contains("fail"))
+                    && lines.iter().all(|line| line.contains(" connected"))
             });
         }
     }
