@@ -29,4 +29,4 @@ pub use plan::{Move, Plan, Step};
 pub use rebalance::{Transfer, Weighted, plan_rebalance};
 pub use reshard::{NotEnoughSlots, left_of, plan_reshard};
 pub use slot_move::{Order, Party, Route, SlotMove, Stuck};
-pub use snapshot::{NodeView, Snapshot, slots_text};
+pub use snapshot::{MixedBuses, NodeView, Snapshot, assert_one_bus, slots_text};

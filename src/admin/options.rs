@@ -147,6 +147,12 @@ const OPTIONS: &[Opt] = &[
     option("auto-weights", "", &[Rebalance], "accepted for redis-trib's sake: weights are 1"),
     option("use-empty-masters", "", &[Rebalance], "primaries without slots take part"),
     option("simulate", "", &[Rebalance], "show what would be done, as --dry-run"),
+    option(
+        "use-atomic-slot-migration",
+        "",
+        &[Reshard, Rebalance],
+        "accepted for valkey-cli's sake: slots move key by key",
+    ),
     option("threshold", "PERCENT", &[Rebalance], "leave shares that are as close as this (2)"),
     option("slave", "", &[AddNode], "add it as a replica"),
     option("master-id", "ID", &[AddNode], "of this primary (the one with fewest)"),
@@ -177,6 +183,19 @@ const OPTIONS: &[Opt] = &[
     option("askpass", "", NO_COMMANDS, "ask for the password"),
     option("no-auth-warning", "", NO_COMMANDS, "accepted for redis-cli's sake"),
     option("verbose", "", NO_COMMANDS, "say more"),
+];
+
+/// redis-cli's options for TLS, which this tool does not speak.
+const TLS_OPTIONS: &[&str] = &[
+    "tls",
+    "sni",
+    "cacert",
+    "cacertdir",
+    "insecure",
+    "cert",
+    "key",
+    "tls-ciphers",
+    "tls-ciphersuites",
 ];
 
 const fn shape(
@@ -212,6 +231,12 @@ pub enum UsageError {
         /// The subcommand.
         command: &'static str,
     },
+    /// An option that asks for TLS. To go on without it would send passwords in the clear.
+    #[error(
+        "[ERR] Option '--{0}': this tool does not speak TLS. Give it a plain port of the nodes, or a \
+         tunnel to it (stunnel)."
+    )]
+    Tls(&'static str),
     /// An option without the value it needs.
     #[error("[ERR] Option '--{0}' needs a value")]
     NoValue(&'static str),
@@ -354,6 +379,9 @@ impl Shape {
 
 impl Opt {
     fn find(name: &str, shape: &Shape) -> Result<&'static Self, UsageError> {
+        if let Some(tls) = TLS_OPTIONS.iter().find(|option| **option == name) {
+            return Err(UsageError::Tls(tls));
+        }
         let plain = name.strip_prefix("cluster-").unwrap_or(name);
         OPTIONS
             .iter()
@@ -463,6 +491,11 @@ mod tests {
             ("check", "[ERR] Wrong number of arguments for specified sub command"),
             ("add-node a:1", "[ERR] Wrong number of arguments for specified sub command"),
             ("import h:1", "Option '--from' is required for subcommand 'import'"),
+            (
+                "check h:1 --tls --cacert ca.crt",
+                "[ERR] Option '--tls': this tool does not speak TLS. Give it a plain port of the \
+                 nodes, or a tunnel to it (stunnel).",
+            ),
             ("create a:1 --replicas", "[ERR] Option '--replicas' needs a value"),
         ] {
             assert_eq!(parse(line).expect_err(line).to_string(), text, "{line}");

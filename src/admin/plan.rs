@@ -47,6 +47,15 @@ pub enum Step {
     Forget(NodeId),
     /// A node is shut down.
     Shutdown(Endpoint),
+    /// A node leaves the cluster and stays up (CLUSTER RESET SOFT).
+    Reset(Endpoint),
+    /// A node is sent a command.
+    Call {
+        /// The node.
+        node: Endpoint,
+        /// The command as it is shown.
+        command: String,
+    },
 }
 
 impl fmt::Display for Step {
@@ -59,6 +68,8 @@ impl fmt::Display for Step {
             Self::Replicate { node, primary } => write!(f, "{node} becomes a replica of {primary}"),
             Self::Forget(id) => write!(f, "All nodes forget {id}"),
             Self::Shutdown(node) => write!(f, "{node} is shut down"),
+            Self::Reset(node) => write!(f, "{node} is reset"),
+            Self::Call { node, command } => write!(f, "{node} is sent {command}"),
         }
     }
 }
@@ -97,6 +108,10 @@ impl Plan {
             }
             Step::Forget(id) => json!({"step": "forget", "id": id.as_str()}),
             Step::Shutdown(node) => json!({"step": "shutdown", "node": node.to_string()}),
+            Step::Reset(node) => json!({"step": "reset", "node": node.to_string()}),
+            Step::Call { node, command } => {
+                json!({"step": "call", "node": node.to_string(), "command": command})
+            }
         };
         Value::Array(self.steps.iter().map(step).collect())
     }

@@ -24,6 +24,12 @@ impl NodeView {
         self.own.id
     }
 
+    /// Whether it is a server before Redis 4.0, which prints no bus port and speaks version 0 of the
+    /// bus's protocol: nodes of version 1 drop what it says.
+    pub fn has_old_bus(&self) -> bool {
+        self.own.bus_port.is_none()
+    }
+
     /// Who owns which slots in this node's eyes, primaries without slots left out.
     pub fn slot_owners(&self) -> BTreeMap<NodeId, &SlotSet> {
         let lines = self.others.iter().chain([&self.own]);
@@ -33,6 +39,34 @@ impl NodeView {
     /// Whether it has heard of a node, and no longer just shakes hands with it.
     pub fn knows(&self, id: NodeId) -> bool {
         id == self.own.id || self.others.iter().any(|line| line.id == id && !line.has("handshake"))
+    }
+}
+
+/// Two nodes that would wait for each other for ever.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "Node {old} is a server before Redis 4.0 (version 0 of the cluster bus), {other} is not (version \
+     1): they can't be in one cluster."
+)]
+pub struct MixedBuses {
+    old: Endpoint,
+    other: Endpoint,
+}
+
+/// Makes sure that nodes which are to be in one cluster can talk to each other.
+///
+/// # Errors
+/// Some of them speak another version of the bus.
+pub fn assert_one_bus<'a>(
+    nodes: impl Iterator<Item = &'a NodeView> + Clone,
+) -> Result<(), MixedBuses> {
+    let old = nodes.clone().find(|node| node.has_old_bus());
+    let other = nodes.clone().find(|node| !node.has_old_bus());
+    match (old, other) {
+        (Some(old), Some(other)) => {
+            Err(MixedBuses { old: old.endpoint.clone(), other: other.endpoint.clone() })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -215,6 +249,25 @@ pub(super) mod tests {
                 id(3),
                 id(1)
             )
+        );
+    }
+
+    #[test]
+    fn nodes_before_redis_4_do_not_mix_with_later_ones() {
+        let mut snapshot = cluster(&["1 master 0-99", "2 master 100-16383", "3 master"]);
+        assert_eq!(assert_one_bus(snapshot.nodes.iter()), Ok(()));
+        // `id :7003 myself,master - …`, as Redis 3 prints it.
+        snapshot.nodes[2].own.bus_port = None;
+        let mixed = assert_one_bus(snapshot.nodes.iter()).expect_err("the third is older");
+        assert_eq!(
+            mixed.to_string(),
+            "Node 127.0.0.1:7003 is a server before Redis 4.0 (version 0 of the cluster bus), \
+             127.0.0.1:7001 is not (version 1): they can't be in one cluster."
+        );
+        assert_eq!(
+            assert_one_bus(snapshot.nodes[2..].iter()),
+            Ok(()),
+            "among themselves they are fine"
         );
     }
 

@@ -125,6 +125,17 @@ impl Durable {
             .expect("parse and the view both put exactly one `myself` in")
     }
 
+    /// Whether this holds a promise of this node's that `saved` does not, and that others build upon: an
+    /// epoch, a vote, a role, a slot that it takes. Everything else (what it knows of others, slots that
+    /// are open or given away) is told again by somebody, or found open and mended.
+    pub fn promises_more_than(&self, saved: &Self) -> bool {
+        let (new, old) = (self.myself(), saved.myself());
+        self.current_epoch != saved.current_epoch
+            || self.last_vote_epoch != saved.last_vote_epoch
+            || (new.id, new.config_epoch, new.primary) != (old.id, old.config_epoch, old.primary)
+            || new.slots.iter().any(|slot| !old.slots.contains(slot))
+    }
+
     /// The file's text.
     pub fn to_text(&self) -> String {
         let mut text = String::with_capacity(256 * self.nodes.len() + 128);

@@ -15,6 +15,7 @@ mod directives;
 mod error;
 mod events;
 mod execute;
+mod farewell;
 mod geo;
 mod host;
 mod info;

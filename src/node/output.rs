@@ -27,6 +27,9 @@ pub enum Output {
     /// DEBUG LOADAOF: what is written into the append-only file is all that is to remain. It is read
     /// before any reply leaves.
     LoadLog,
-    /// SHUTDOWN was called: end in an orderly way.
-    Shutdown,
+    /// SHUTDOWN was called: end in an orderly way, and with NOW without waiting for replicas.
+    Shutdown {
+        /// NOW.
+        at_once: bool,
+    },
 }

@@ -277,6 +277,7 @@ impl Settings {
         "set-max-intset-entries",
         "set-max-listpack-entries",
         "set-max-listpack-value",
+        "shutdown-timeout",
         "slowlog-log-slower-than",
         "slowlog-max-len",
         "stop-writes-on-bgsave-error",

@@ -7,7 +7,7 @@ use super::report::{Report, Silent};
 use super::tool::Tool;
 use crate::admin::create::{PRIMARIES_MIN, Placement, place};
 use crate::admin::plan::{Plan, Step};
-use crate::admin::snapshot::{NodeView, Snapshot, slots_text};
+use crate::admin::snapshot::{NodeView, Snapshot, assert_one_bus, slots_text};
 use crate::cluster::{Endpoint, NodeId};
 use crate::net::ClientOptions;
 use std::time::Duration;
@@ -105,6 +105,7 @@ impl Draft {
             }
             members.push((node, view));
         }
+        assert_one_bus(members.iter().map(|(_, view)| view)).map_err(Failure::error)?;
         let placement = place(endpoints, options.replicas, options.primaries_min)
             .map_err(|error| Failure::new(error.to_string()))?;
         Ok(Self { members, placement })

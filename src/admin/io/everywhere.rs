@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::nodes::Node;
 use super::tool::Tool;
+use crate::admin::plan::{Plan, Step};
 use crate::admin::snapshot::NodeView;
 use crate::cluster::NodeId;
 use crate::resp::Reply;
@@ -11,6 +12,16 @@ use std::os::unix::ffi::OsStrExt;
 
 /// redis-trib refuses less: a node that is busy for a moment would be held for dead.
 const TIMEOUT_MS_MIN: u64 = 100;
+
+/// The directive of `set-timeout`.
+const TIMEOUT: &str = "cluster-node-timeout";
+
+/// The same command to each of these nodes, as a plan.
+fn calls<'a>(nodes: impl Iterator<Item = &'a NodeView>, command: &str) -> Plan {
+    let call =
+        |node: &NodeView| Step::Call { node: node.endpoint.clone(), command: command.to_owned() };
+    Plan { steps: nodes.map(call).collect() }
+}
 
 /// `set-timeout`.
 pub(super) async fn set_timeout(tool: &mut Tool) -> Result<(), Failure> {
@@ -25,6 +36,10 @@ pub(super) async fn set_timeout(tool: &mut Tool) -> Result<(), Failure> {
     }
     let mut cluster = tool.load(0).await?;
     tool.say(">>> Reconfiguring node timeout in every cluster node...");
+    let command = format!("CONFIG SET {TIMEOUT} {timeout}");
+    if tool.only_shows_steps(&calls(cluster.snapshot.nodes.iter(), &command)) {
+        return Ok(());
+    }
     let ids: Vec<NodeId> = cluster.snapshot.nodes.iter().map(NodeView::id).collect();
     let (mut done, mut failed) = (0, 0);
     for id in ids {
@@ -51,7 +66,7 @@ pub(super) async fn set_timeout(tool: &mut Tool) -> Result<(), Failure> {
 
 /// Sets it, and writes it to the node's file; says why the latter failed, if it did.
 async fn set_timeout_of(node: &mut Node, timeout: u64) -> Result<Option<String>, Failure> {
-    node.call(&["CONFIG", "SET", "cluster-node-timeout", &timeout.to_string()]).await?;
+    node.call(&["CONFIG", "SET", TIMEOUT, &timeout.to_string()]).await?;
     let reply = node.ask(&["CONFIG", "REWRITE"]).await?;
     Ok(reply.as_error().map(|text| String::from_utf8_lossy(text).into_owned()))
 }
@@ -62,14 +77,17 @@ pub(super) async fn call(tool: &mut Tool) -> Result<(), Failure> {
         tool.invocation.words[1..].iter().map(|word| word.as_bytes().to_vec()).collect();
     args[0].make_ascii_uppercase();
     let shown: Vec<_> = args.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
-    let shown = format!(">>> Calling {}", shown.join(" "));
+    let shown = shown.join(" ");
     let mut cluster = tool.load(0).await?;
-    tool.say(shown);
+    tool.say(format!(">>> Calling {shown}"));
     let only_primaries = tool.invocation.flag("only-masters");
     let only_replicas = tool.invocation.flag("only-replicas");
     let wanted = |node: &&NodeView| {
         !(only_primaries && node.own.is_replica() || only_replicas && node.own.is_primary())
     };
+    if tool.only_shows_steps(&calls(cluster.snapshot.nodes.iter().filter(wanted), &shown)) {
+        return Ok(());
+    }
     let ids: Vec<NodeId> = cluster.snapshot.nodes.iter().filter(wanted).map(NodeView::id).collect();
     let mut failed = false;
     let mut results = Vec::new();

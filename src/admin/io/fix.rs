@@ -2,8 +2,9 @@
 
 use super::failure::Failure;
 use super::join;
-use super::moves::{MoveOptions, Style, auth_of, carry_out};
+use super::moves::{MoveOptions, auth_of, carry_out};
 use super::nodes::Cluster;
+use super::progress::Style;
 use super::report::{Report, Silent};
 use super::tool::{AGREE_WITHIN, Tool};
 use crate::admin::check::{Checkup, check};
@@ -14,19 +15,14 @@ use crate::cluster::{Endpoint, NodeId, Slot, SlotSet};
 use crate::resp::Reply;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-/// How long nodes that merely have not heard of the latest change are waited for.
-const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// Keys that go to a slot's owner at once.
 const GATHER_KEYS: usize = 100;
 
 /// `fix`.
 pub(super) async fn fix(tool: &mut Tool) -> Result<(), Failure> {
     let options = MoveOptions::of(&tool.invocation)?;
-    let mut cluster = tool.load(0).await?;
-    // Nodes that disagree often only wait for the next gossip.
-    let _ = join::until(&mut cluster, SETTLE_WITHIN, &mut Silent, join::all_agree).await;
+    let mut cluster = tool.load_settled(0).await?;
     let checkup = tool.check(&cluster);
     if !checkup.uncovered().is_empty() {
         tool.say(">>> Fixing slots coverage...");

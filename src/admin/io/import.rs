@@ -8,7 +8,6 @@ use super::failure::Failure;
 use super::moves::{MoveOptions, auth_of};
 use super::nodes::{Cluster, Node, connect};
 use super::prompt;
-use super::report::Terminal;
 use super::tool::{Tool, parse_endpoint};
 use crate::admin::check::check;
 use crate::admin::slot_move::{Route, bytes_of};
@@ -29,7 +28,7 @@ pub(super) async fn import(tool: &mut Tool) -> Result<(), Failure> {
     let from = parse_endpoint(tool.invocation.value("from").unwrap_or_default())?;
     let entry = tool.endpoint(0)?;
     tool.say(format!(">>> Importing data from {from} to cluster {entry}"));
-    let mut cluster = tool.load(0).await?;
+    let mut cluster = tool.load_settled(0).await?;
     let checkup = tool.check(&cluster);
     if !checkup.uncovered().is_empty() || !check(&cluster.snapshot).is_well() {
         return Err(Failure::new("*** Please fix your cluster problems before importing")
@@ -84,7 +83,7 @@ pub(super) async fn import(tool: &mut Tool) -> Result<(), Failure> {
 fn source_credentials(tool: &Tool) -> Result<Credentials, Failure> {
     let invocation = &tool.invocation;
     let password = if invocation.flag("from-askpass") {
-        Some(prompt::ask_password(&mut Terminal::new(), "Please input the source's password: ")?)
+        Some(prompt::ask_password("Please input the source's password: ")?)
     } else {
         invocation.value("from-pass").map(str::to_owned)
     };

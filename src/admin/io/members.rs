@@ -6,15 +6,15 @@ use super::nodes::{Cluster, connect};
 use super::report::Silent;
 use super::tool::{AGREE_WITHIN, Tool, find_id};
 use crate::admin::plan::{Plan, Step};
-use crate::admin::snapshot::NodeView;
-use crate::cluster::NodeId;
+use crate::admin::snapshot::{NodeView, Snapshot, assert_one_bus};
+use crate::cluster::{Endpoint, NodeId};
 use crate::net::ClientError;
 
 /// `add-node`: also finishes one that was stopped between MEET and REPLICATE.
 pub(super) async fn add_node(tool: &mut Tool) -> Result<(), Failure> {
     let (newcomer, entry) = (tool.endpoint(0)?, tool.endpoint(1)?);
     tool.say(format!(">>> Adding node {newcomer} to cluster {entry}"));
-    let mut cluster = tool.load(1).await?;
+    let mut cluster = tool.load_settled(1).await?;
     tool.check(&cluster);
     let wants_primary =
         tool.invocation.flag("slave") || tool.invocation.value("master-id").is_some();
@@ -32,6 +32,7 @@ pub(super) async fn add_node(tool: &mut Tool) -> Result<(), Failure> {
     }
     if !is_member {
         node.assert_empty().await?;
+        assert_one_bus(cluster.snapshot.nodes.iter().chain([&view])).map_err(Failure::error)?;
     }
     let mut plan = Plan::default();
     if !is_member {
@@ -40,10 +41,7 @@ pub(super) async fn add_node(tool: &mut Tool) -> Result<(), Failure> {
     if let Some((primary, _)) = &primary {
         plan.steps.push(Step::Replicate { node: newcomer.clone(), primary: *primary });
     }
-    if tool.only_shows(&plan) {
-        for step in &plan.steps {
-            tool.say(step.to_string());
-        }
+    if tool.only_shows_steps(&plan) {
         return Ok(());
     }
     if !is_member {
@@ -60,9 +58,7 @@ pub(super) async fn add_node(tool: &mut Tool) -> Result<(), Failure> {
     if let Some((primary, endpoint)) = primary {
         tool.say(format!(">>> Configure node as replica of {endpoint}."));
         cluster.node(id).call(&["CLUSTER", "REPLICATE", primary.as_str()]).await?;
-        let seen = |snapshot: &crate::admin::snapshot::Snapshot| {
-            join::all_see_replica(snapshot, id, primary)
-        };
+        let seen = |snapshot: &Snapshot| join::all_see_replica(snapshot, id, primary);
         join::until(&mut cluster, AGREE_WITHIN, &mut Silent, seen).await?;
     }
     tool.say("[OK] New node added correctly.");
@@ -70,10 +66,7 @@ pub(super) async fn add_node(tool: &mut Tool) -> Result<(), Failure> {
 }
 
 /// The primary that was named, or the one with the fewest replicas.
-fn primary_for(
-    tool: &mut Tool,
-    cluster: &Cluster,
-) -> Result<(NodeId, crate::cluster::Endpoint), Failure> {
+fn primary_for(tool: &mut Tool, cluster: &Cluster) -> Result<(NodeId, Endpoint), Failure> {
     let snapshot = &cluster.snapshot;
     if let Some(wanted) = tool.invocation.value("master-id") {
         let primaries: Vec<NodeId> = snapshot.primaries().map(NodeView::id).collect();
@@ -95,7 +88,7 @@ pub(super) async fn del_node(tool: &mut Tool) -> Result<(), Failure> {
     let entry = tool.endpoint(0)?;
     let wanted = tool.invocation.words[1].to_string_lossy().into_owned();
     tool.say(format!(">>> Removing node {wanted} from cluster {entry}"));
-    let mut cluster = tool.load(0).await?;
+    let mut cluster = tool.load_settled(0).await?;
     let snapshot = &cluster.snapshot;
     let mut ids: Vec<NodeId> = snapshot.nodes.iter().map(NodeView::id).collect();
     ids.extend(snapshot.unreachable.iter().map(|line| line.id));
@@ -123,11 +116,9 @@ pub(super) async fn del_node(tool: &mut Tool) -> Result<(), Failure> {
         moves.push((orphan, primary));
     }
     plan.steps.push(Step::Forget(id));
-    plan.steps.extend(endpoint.clone().map(Step::Shutdown));
-    if tool.only_shows(&plan) {
-        for step in &plan.steps {
-            tool.say(step.to_string());
-        }
+    let last = if tool.invocation.flag("reset") { Step::Reset } else { Step::Shutdown };
+    plan.steps.extend(endpoint.clone().map(last));
+    if tool.only_shows_steps(&plan) {
         return Ok(());
     }
     tool.say(">>> Sending CLUSTER FORGET messages to the cluster...");

@@ -12,6 +12,7 @@ mod journal;
 mod members;
 mod moves;
 mod nodes;
+mod progress;
 mod prompt;
 mod report;
 mod reshard;

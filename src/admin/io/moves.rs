@@ -9,7 +9,8 @@
 use super::failure::Failure;
 use super::join;
 use super::nodes::{Cluster, connect};
-use super::report::{Report, Silent};
+use super::progress::{Arrival, Moved, Progress, Style};
+use super::report::{Report, Silent, Terminal};
 use super::tool::AGREE_WITHIN;
 use crate::admin::pace::Pace;
 use crate::admin::plan::Move;
@@ -22,8 +23,8 @@ use bytes::Bytes;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 
@@ -53,31 +54,6 @@ impl MoveOptions {
     }
 }
 
-/// How progress is told where nobody watches live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
-    /// A line per slot, a dot per key: `reshard`, `fix`.
-    Slots,
-    /// A line per pair of nodes, a `#` per slot: `rebalance`.
-    Transfers,
-}
-
-/// What was moved.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Moved {
-    /// Slots that have their new owner.
-    pub(super) slots: u64,
-    /// Keys that went with them.
-    pub(super) keys: u64,
-}
-
-/// A slot that has arrived.
-#[derive(Debug)]
-struct Arrival {
-    slot_move: Move,
-    keys: u64,
-}
-
 /// Moves slots, and returns when all nodes know where they are.
 pub(super) async fn carry_out(
     cluster: &mut Cluster,
@@ -87,17 +63,31 @@ pub(super) async fn carry_out(
     report: &mut dyn Report,
 ) -> Result<Moved, Failure> {
     join::until_up(cluster, AGREE_WITHIN).await?;
-    let mut progress = Progress::new(cluster, moves, style, report.is_live());
+    let mut progress = Progress::new(cluster, moves, style);
+    let mut interrupts = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::error(format!("no signals: {error}")))?;
     let tasks = LocalSet::new();
-    let lanes = run_lanes(cluster, moves, options, &mut progress, report);
+    let lanes = run_lanes(cluster, moves, options, &mut progress, &mut interrupts, report);
     let result = tasks.run_until(lanes).await;
     progress.end(report);
+    end_at_the_next(interrupts);
     result.map_err(|failure| match failure.fix {
         Some(_) => failure,
         None => failure.fix(format!("keyway cluster fix {}", cluster.entry)),
     })?;
     join::until(cluster, AGREE_WITHIN, &mut Silent, join::all_agree).await?;
-    Ok(progress.moved)
+    Ok(progress.moved())
+}
+
+/// No slot is half way from here on, so Ctrl-C means again what it means to any program. It has to
+/// be said: a handler that was installed once keeps the process from ending by itself.
+fn end_at_the_next(mut interrupts: Signal) {
+    tokio::spawn(async move {
+        if interrupts.recv().await.is_some() {
+            Terminal::new().line("*** Interrupted.");
+            std::process::exit(1);
+        }
+    });
 }
 
 async fn run_lanes(
@@ -105,6 +95,7 @@ async fn run_lanes(
     moves: &[Move],
     options: &MoveOptions,
     progress: &mut Progress,
+    interrupts: &mut Signal,
     report: &mut dyn Report,
 ) -> Result<(), Failure> {
     let mut by_source: BTreeMap<NodeId, Vec<Move>> = BTreeMap::new();
@@ -121,8 +112,6 @@ async fn run_lanes(
     drop(arrivals);
     let mut failure = None;
     let mut tick = tokio::time::interval(Duration::from_millis(250));
-    let mut interrupts = signal(SignalKind::interrupt())
-        .map_err(|error| Failure::error(format!("no signals: {error}")))?;
     loop {
         tokio::select! {
             arrival = arrived.recv() => match arrival {
@@ -341,90 +330,5 @@ impl Lane {
             self.others.remove(&id);
         }
         vec![Reply::simple("OK"); commands.len()]
-    }
-}
-
-/// What is told while slots move.
-#[derive(Debug)]
-struct Progress {
-    names: BTreeMap<NodeId, Endpoint>,
-    style: Style,
-    live: bool,
-    start: Instant,
-    total: u64,
-    moved: Moved,
-    /// Slots still to come, per pair of nodes.
-    pending: BTreeMap<(NodeId, NodeId), (usize, usize)>,
-}
-
-impl Progress {
-    fn new(cluster: &Cluster, moves: &[Move], style: Style, live: bool) -> Self {
-        let names = cluster.snapshot.nodes.iter().map(|node| (node.id(), node.endpoint.clone()));
-        let mut pending: BTreeMap<_, (usize, usize)> = BTreeMap::new();
-        for slot_move in moves {
-            let (left, all) = pending.entry((slot_move.from, slot_move.to)).or_default();
-            *left += 1;
-            *all += 1;
-        }
-        Self {
-            names: names.collect(),
-            style,
-            live,
-            start: Now::read().instant,
-            total: moves.len() as u64,
-            moved: Moved::default(),
-            pending,
-        }
-    }
-
-    fn arrived(&mut self, arrival: &Arrival, report: &mut dyn Report) {
-        let Move { slot, from, to } = arrival.slot_move;
-        self.moved.slots += 1;
-        self.moved.keys += arrival.keys;
-        let Some((left, all)) = self.pending.get_mut(&(from, to)) else { return };
-        *left -= 1;
-        if self.live {
-            return;
-        }
-        let (from, to) = (&self.names[&from], &self.names[&to]);
-        match self.style {
-            Style::Slots => {
-                let dots = ".".repeat(usize::try_from(arrival.keys).unwrap_or(usize::MAX));
-                report.line(&format!("Moving slot {slot} from {from} to {to}: {dots}"));
-            }
-            Style::Transfers if *left == 0 => {
-                report.line(&format!("Moving {all} slots from {from} to {to}"));
-                report.line(&"#".repeat(*all));
-            }
-            Style::Transfers => {}
-        }
-    }
-
-    /// One line that is written over and over.
-    fn tick(&self, report: &mut dyn Report) {
-        if !self.live {
-            return;
-        }
-        let Moved { slots, keys } = self.moved;
-        let seconds = Now::read().instant.duration_since(self.start).as_secs_f64().max(0.001);
-        let filled = (slots * 30 / self.total.max(1)) as usize;
-        let left = match slots {
-            0 => "?".to_owned(),
-            slots => format!("{:.0}", seconds / slots as f64 * (self.total - slots) as f64),
-        };
-        report.part(&format!(
-            "\r[{}{}] {slots}/{} slots, {keys} keys, {:.0} keys/s, {left} s left \x1b[K",
-            "#".repeat(filled),
-            "-".repeat(30 - filled),
-            self.total,
-            keys as f64 / seconds
-        ));
-    }
-
-    fn end(&self, report: &mut dyn Report) {
-        if self.live {
-            self.tick(report);
-            report.line("");
-        }
     }
 }

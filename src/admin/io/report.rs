@@ -2,6 +2,9 @@
 
 use std::io::{IsTerminal, Write};
 
+/// What a terminal has that does not say how wide it is.
+const COLUMNS: usize = 80;
+
 /// Takes what the tool says as it works.
 pub trait Report {
     /// A line, or several that belong together.
@@ -10,9 +13,10 @@ pub trait Report {
     /// A piece of a line that is to be seen at once: dots, prompts.
     fn part(&mut self, text: &str);
 
-    /// Whether somebody watches who is better served by one line that is rewritten.
-    fn is_live(&self) -> bool {
-        false
+    /// How wide the terminal is, where somebody watches who is better served by one line that is
+    /// rewritten; none in a log.
+    fn columns(&self) -> Option<usize> {
+        None
     }
 }
 
@@ -64,8 +68,10 @@ impl Report for Terminal {
         let _ = out.flush();
     }
 
-    fn is_live(&self) -> bool {
-        self.live
+    fn columns(&self) -> Option<usize> {
+        let size = || rustix::termios::tcgetwinsize(rustix::stdio::stdout());
+        let columns = || size().ok().map(|size| usize::from(size.ws_col)).filter(|n| *n > 0);
+        self.live.then(|| columns().unwrap_or(COLUMNS))
     }
 }
 

@@ -3,8 +3,9 @@
 use super::failure::Failure;
 use super::fix::close_open_slots;
 use super::journal::Journal;
-use super::moves::{MoveOptions, Moved, Style, carry_out};
+use super::moves::{MoveOptions, carry_out};
 use super::nodes::Cluster;
+use super::progress::{Moved, Style};
 use super::tool::{Tool, find_id};
 use crate::admin::check::check;
 use crate::admin::options::UsageError;
@@ -18,7 +19,7 @@ use serde_json::json;
 /// `reshard`.
 pub(super) async fn reshard(tool: &mut Tool) -> Result<(), Failure> {
     let options = MoveOptions::of(&tool.invocation)?;
-    let mut cluster = tool.load(0).await?;
+    let mut cluster = tool.load_settled(0).await?;
     let checkup = tool.check(&cluster);
     let refusal = || {
         Failure::new("*** Please fix your cluster problems before resharding")
@@ -196,7 +197,7 @@ fn show(tool: &mut Tool, cluster: &Cluster, sources: &[NodeId], to: NodeId, move
 pub(super) async fn rebalance(tool: &mut Tool) -> Result<(), Failure> {
     let options = MoveOptions::of(&tool.invocation)?;
     let threshold: f64 = tool.invocation.number("threshold").map_err(usage)?.unwrap_or(2.0);
-    let mut cluster = tool.load(0).await?;
+    let mut cluster = tool.load_settled(0).await?;
     let checkup = tool.check(&cluster);
     if !checkup.is_well() {
         return Err(Failure::new("*** Please fix your cluster problems before rebalancing")

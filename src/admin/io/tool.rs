@@ -1,9 +1,10 @@
 //! One run of the tool: what was asked for, how nodes are reached, and where words go.
 
 use super::failure::Failure;
+use super::join;
 use super::nodes::Cluster;
 use super::prompt;
-use super::report::{Recorded, Report, Terminal};
+use super::report::{Recorded, Report, Silent, Terminal};
 use crate::admin::check::{Checkup, check};
 use crate::admin::options::{Invocation, Subcommand};
 use crate::admin::plan::Plan;
@@ -15,6 +16,9 @@ use std::time::Duration;
 
 /// How long nodes may take to know a newcomer or to agree, before the tool gives up waiting.
 pub(super) const AGREE_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long nodes that merely have not heard of the latest change are waited for.
+const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where words go: to people, or into a document.
 #[derive(Debug)]
@@ -45,7 +49,7 @@ impl Tool {
         let client = ClientOptions::default();
         let mut tool = Self { invocation, client, voice, document: Map::new() };
         let password = if tool.invocation.flag("askpass") {
-            Some(prompt::ask_password(&mut Terminal::new(), "Please input a password: ")?)
+            Some(prompt::ask_password("Please input a password: ")?)
         } else {
             let given = tool.invocation.value("pass").map(str::to_owned);
             given.or_else(|| std::env::var("REDISCLI_AUTH").ok().filter(|text| !text.is_empty()))
@@ -83,6 +87,15 @@ impl Tool {
         Cluster::load(&entry, &client, self.report()).await
     }
 
+    /// The same for commands that change something, and want nodes that agree: those which do not often
+    /// only wait for the next gossip.
+    pub(super) async fn load_settled(&mut self, word: usize) -> Result<Cluster, Failure> {
+        let mut cluster = self.load(word).await?;
+        // Whether they agree in the end is what the check will say.
+        let _ = join::until(&mut cluster, SETTLE_WITHIN, &mut Silent, join::all_agree).await;
+        Ok(cluster)
+    }
+
     /// The check that every changing command begins with, said aloud.
     pub(super) fn check(&mut self, cluster: &Cluster) -> Checkup {
         let checkup = check(&cluster.snapshot);
@@ -103,6 +116,15 @@ impl Tool {
     pub(super) fn only_shows(&mut self, plan: &Plan) -> bool {
         self.note("plan", plan.to_json());
         self.is_dry()
+    }
+
+    /// The same for plans that are not part of what is said in any case: then their steps are.
+    pub(super) fn only_shows_steps(&mut self, plan: &Plan) -> bool {
+        let only = self.only_shows(plan);
+        for step in plan.steps.iter().filter(|_| only) {
+            self.say(step.to_string());
+        }
+        only
     }
 
     /// Whether nothing may be changed.

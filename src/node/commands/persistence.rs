@@ -160,7 +160,7 @@ fn shutdown(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     if prepare_end(ctx.server, ctx.keyspace, ctx.now, wanted).is_err() && !force {
         return Err(CommandError::line("ERR Errors trying to SHUTDOWN. Check logs."));
     }
-    ctx.server.outputs.push_back(Output::Shutdown);
+    ctx.server.outputs.push_back(Output::Shutdown { at_once: now });
     ctx.session.close(Close::Now);
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything runs on the engine's thread. [`Mesh::pump`] carries out what the member wants; it
 //! saves before it sends, and it is called before a CLUSTER command is answered, so what a client
-//! or a node was told is on disk. A save that fails stops the bus for good: nobody may hear of
+//! or a node was told is saved ([`NodesConf`] says how far). A save that fails stops the bus for good: nobody may hear of
 //! what a restart would undo.
 
 use super::persist::NodesConf;
@@ -103,6 +103,8 @@ impl<O: Owner> Mesh<O> {
                     None => std::future::pending().await,
                 }
                 self.feed(Input::Timeout);
+                let synced = self.conf.borrow_mut().sync();
+                self.must_be_saved(synced);
             }
         };
         tokio::select! {
@@ -131,7 +133,20 @@ impl<O: Owner> Mesh<O> {
     /// The content before is still there.
     pub fn save(&self) -> io::Result<()> {
         let durable = self.owner.with_member(|member| member.view().durable());
-        self.conf.borrow_mut().save(&durable)
+        let mut conf = self.conf.borrow_mut();
+        conf.save(&durable)?;
+        conf.sync()
+    }
+
+    /// A save or sync that failed ends the node. Whether it is to go on.
+    fn must_be_saved(&self, saved: io::Result<()>) -> bool {
+        let Err(error) = saved else { return true };
+        let path = self.conf.borrow().path().display().to_string();
+        tracing::error!(path, %error, "Fatal: can't update cluster config file.");
+        *self.failure.borrow_mut() = Some(error);
+        self.has_failed.set(true);
+        self.failed.notify_one();
+        false
     }
 
     /// Whether a save has failed: nothing that was decided since may be heard of.
@@ -154,12 +169,7 @@ impl<O: Owner> Mesh<O> {
             match output {
                 Output::Persist(durable) => {
                     let saved = self.conf.borrow_mut().save(&durable);
-                    if let Err(error) = saved {
-                        let path = self.conf.borrow().path().display().to_string();
-                        tracing::error!(path, %error, "Fatal: can't update cluster config file.");
-                        *self.failure.borrow_mut() = Some(error);
-                        self.has_failed.set(true);
-                        self.failed.notify_one();
+                    if !self.must_be_saved(saved) {
                         break;
                     }
                 }

@@ -167,7 +167,8 @@ impl Engine {
                 Output::Migrate => self.migration.notify_one(),
                 Output::Save => self.snapshot.notify_one(),
                 Output::LoadLog => self.load_log(core),
-                Output::Shutdown => self.stop.request(),
+                Output::Shutdown { at_once: true } => self.stop.request_at_once(),
+                Output::Shutdown { at_once: false } => self.stop.request(),
             }
         }
         bus
@@ -282,6 +283,24 @@ impl Engine {
     pub(super) fn leave(&self, id: ClientId) {
         self.notices.borrow_mut().remove(&id);
         self.with_core(|core| core.disconnect(id));
+    }
+
+    /// Waits until replicas have all that clients were told is done, as long as that may take.
+    pub(super) async fn wait_for_replicas(&self) {
+        let Some((end, limit)) = self.with_core(|core| core.begin_farewell(Now::read())) else {
+            return;
+        };
+        let caught_up = async {
+            while self.with_core(|core| core.replicas_behind(end)).0 > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(limit, caught_up) => {}
+            () = self.stop.at_once() => {}
+        }
+        let (behind, all) = self.with_core(|core| core.replicas_behind(end));
+        tracing::info!("{} of {all} replicas are in sync when shutting down.", all - behind);
     }
 
     /// Ends all clients; those with replies to read get a little time.

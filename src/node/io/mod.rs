@@ -210,6 +210,7 @@ async fn serve(mut core: Core) -> Result<ExitCode, NodeError> {
         ),
     }
     tracing::info!("User requested shutdown...");
+    engine.wait_for_replicas().await;
     engine.finish(LINGER).await;
     engine
         .with_core(|core| core.prepare_end(Now::read()))

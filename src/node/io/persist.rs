@@ -1,8 +1,18 @@
 //! nodes.conf on disk: the old content or the new, never half of one, and one node per file.
 //!
-//! A save writes a file beside it, syncs it, renames it, and syncs the folder. A lock (`flock`, as
-//! Redis takes it) belongs to a file, not to its name, so each new file is locked before it gets
-//! the name: there is no moment at which a second node could have it.
+//! ```text
+//!   nodes.conf.tmp ──written, renamed──▶ nodes.conf.next ──synced, renamed──▶ nodes.conf
+//!                                    a kill leaves this                   a loss of power this
+//! ```
+//! A save that makes a promise ([`Durable::promises_more_than`]) is synced and has the proper name before
+//! anybody hears of it. Others are synced by the tick, all of them at once: a slot that moves changes
+//! every node's file several times, and the disk would be all that a reshard waits for.
+//!
+//! `nodes.conf.next`, where there is one, is the newer of the two. One that does not read was cut off
+//! with the power, and the older one is whole.
+//!
+//! A lock (`flock`, as Redis takes it) belongs to a file, not to its name, so each new file is locked
+//! before it gets the name: there is no moment at which a second node could have it.
 
 use crate::cluster::{CorruptNodesConf, Durable};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -15,6 +25,10 @@ use std::path::{Path, PathBuf};
 pub struct NodesConf {
     path: PathBuf,
     lock: File,
+    /// What a loss of power leaves.
+    synced: Option<Durable>,
+    /// What is in `nodes.conf.next`.
+    pending: Option<(File, Durable)>,
 }
 
 /// Why a node cannot start with its file.
@@ -66,34 +80,94 @@ impl NodesConf {
         };
         let mut text = Vec::new();
         lock.seek(SeekFrom::Start(0)).and_then(|_| lock.read_to_end(&mut text)).map_err(io)?;
-        let conf = Self { path: path.to_owned(), lock };
-        let text = String::from_utf8_lossy(&text);
-        if text.trim().is_empty() {
-            return Ok((conf, None));
+        let mut conf = Self { path: path.to_owned(), lock, synced: None, pending: None };
+        if let Some(newer) = conf.take_next().map_err(io)? {
+            return Ok((conf, Some(newer)));
         }
-        Ok((conf, Some(Durable::parse(&text)?)))
+        let text = String::from_utf8_lossy(&text);
+        if !text.trim().is_empty() {
+            conf.synced = Some(Durable::parse(&text)?);
+        }
+        let saved = conf.synced.clone();
+        Ok((conf, saved))
     }
 
-    /// Replaces the file's content. When this returns, a crash of the machine does not undo it.
+    /// What a kill left, now under its proper name.
+    fn take_next(&mut self) -> io::Result<Option<Durable>> {
+        let next = self.next();
+        let text = match std::fs::read(&next) {
+            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // The variables are the last line that is written.
+        let whole = text.lines().last().is_some_and(|line| line.starts_with("vars "));
+        match Durable::parse(&text) {
+            Ok(durable) if whole && text.ends_with('\n') => {
+                self.pending = Some((File::open(&next)?, durable.clone()));
+                self.sync()?;
+                Ok(Some(durable))
+            }
+            _ => {
+                tracing::warn!(path = %next.display(), "the power went while this was written: not used");
+                std::fs::remove_file(&next)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn next(&self) -> PathBuf {
+        self.path.with_added_extension("next")
+    }
+
+    /// Replaces the file's content. When this returns, a kill does not undo it, nor a crash of the machine
+    /// if it makes a promise; else that is so after the next [`sync`](Self::sync).
     ///
     /// # Errors
     /// The content before is still there.
     pub fn save(&mut self, durable: &Durable) -> io::Result<()> {
         let beside = self.path.with_added_extension("tmp");
-        let mut file = File::create(&beside)?;
-        let written = file
-            .write_all(durable.to_text().as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| file.try_lock().map_err(io::Error::from))
-            .and_then(|()| std::fs::rename(&beside, &self.path));
-        if let Err(error) = written {
+        let saved = self.write(&beside, durable);
+        if saved.is_err() {
             // What could not be written must not stay behind and fill the disk further.
             let _ = std::fs::remove_file(&beside);
-            return Err(error);
         }
+        saved
+    }
+
+    fn write(&mut self, beside: &Path, durable: &Durable) -> io::Result<()> {
+        let promises = self.synced.as_ref().is_none_or(|saved| durable.promises_more_than(saved));
+        let mut file = File::create(beside)?;
+        file.write_all(durable.to_text().as_bytes())?;
+        if promises {
+            file.sync_all()?;
+            if self.pending.is_none() {
+                return self.adopt(beside, file, durable.clone());
+            }
+        }
+        // In the place of an older one, which must not be taken for the newer after a kill.
+        std::fs::rename(beside, self.next())?;
+        self.pending = Some((file, durable.clone()));
+        if promises { self.sync() } else { Ok(()) }
+    }
+
+    /// Makes what was saved last survive a crash of the machine.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn sync(&mut self) -> io::Result<()> {
+        let Some((file, durable)) = self.pending.take() else { return Ok(()) };
+        file.sync_all()?;
+        self.adopt(&self.next(), file, durable)
+    }
+
+    /// Gives a file that is on disk the proper name.
+    fn adopt(&mut self, from: &Path, file: File, durable: Durable) -> io::Result<()> {
+        file.try_lock()?;
+        std::fs::rename(from, &self.path)?;
         self.lock = file;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        self.synced = Some(durable);
+        super::new_file::sync_folder_of(&self.path)
     }
 
     /// The file's name.
@@ -130,6 +204,52 @@ mod tests {
         assert_eq!(saved, Some(durable));
         let files = std::fs::read_dir(folder.path()).expect("the folder").count();
         assert_eq!(files, 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_promises_nothing_survives_a_kill_at_once_and_a_loss_of_power_soon() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("nodes.conf");
+        let next = path.with_added_extension("next");
+        let (mut conf, _) = NodesConf::open(&path).expect("a new file");
+        let first = Durable::parse(TEXT).expect("a good text");
+        conf.save(&first).expect("a save");
+        let on_disk = || std::fs::read_to_string(&path).expect("the file");
+        assert_eq!(on_disk(), TEXT, "the first is a promise");
+
+        let other = "2222222222222222222222222222222222222222 10.0.0.2:7000@17000 master - 0 0 3 connected 5";
+        let text = format!("{other}\n{TEXT}");
+        let second = Durable::parse(&text).expect("a good text");
+        conf.save(&second).expect("a save");
+        assert_eq!(on_disk(), TEXT);
+        drop(conf);
+        let (mut conf, saved) = NodesConf::open(&path).expect("after a kill");
+        assert_eq!(saved.as_ref(), Some(&second));
+        assert_eq!(Durable::parse(&on_disk()).as_ref(), Ok(&second));
+        assert!(!next.exists());
+
+        conf.save(&first).expect("a save");
+        conf.sync().expect("a sync");
+        assert_eq!(on_disk(), TEXT);
+        for (place, newer) in [
+            ("an epoch", TEXT.replace("currentEpoch 3", "currentEpoch 4")),
+            ("a vote", TEXT.replace("lastVoteEpoch 0", "lastVoteEpoch 3")),
+            ("a slot", TEXT.replace(" connected\n", " connected 7\n")),
+        ] {
+            conf.save(&Durable::parse(&newer).expect("a good text")).expect("a save");
+            assert_eq!(on_disk(), newer, "{place} is a promise");
+            conf.save(&first).expect("a save");
+            conf.sync().expect("a sync");
+        }
+
+        // The power went: the file has its name and not its content.
+        drop(conf);
+        for cut in ["", &text[..text.len() - 40], "\0\0\0\0"] {
+            std::fs::write(&next, cut).expect("a file");
+            let (_conf, saved) = NodesConf::open(&path).expect("the older one is whole");
+            assert_eq!(saved.as_ref(), Some(&first), "{cut:?}");
+            assert!(!next.exists());
+        }
     }
 
     #[test]

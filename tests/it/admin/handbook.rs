@@ -3,15 +3,27 @@
 
 use crate::support::{Client, Kind, Process, eventually, free_ports, stock};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Looking (`check`, `info`, `get`) may have to wait for an election or for gossip.
-const SEEN_WITHIN: Duration = Duration::from_secs(40);
+/// Looking (`check`, `info`, `get`) may have to wait for an election or for gossip, on a machine that is
+/// busy with other things.
+const SEEN_WITHIN: Duration = Duration::from_secs(120);
+
+/// The page's story has one failure in it. A node that is merely starved of its processor or its disk for
+/// a while must not make another.
+const NODE_TIMEOUT_MS: &str = "5000";
+
+/// After which nothing changes any more by itself.
+const AT_REST_AFTER: Duration = Duration::from_secs(20);
 
 /// The page's ports; the test's are others.
 const PORTS: std::ops::RangeInclusive<u16> = 8000..=8008;
+
+/// A node's output, in its folder.
+const LOG: &str = "output.log";
 
 #[test]
 fn the_handbook_is_what_happens_on_redis_nodes() {
@@ -115,7 +127,7 @@ impl World {
         let Some(expected) = expected else {
             if looks {
                 // What the page is to show is the cluster at rest.
-                std::thread::sleep(Duration::from_secs(12));
+                std::thread::sleep(AT_REST_AFTER);
             }
             return self.shell(command).0;
         };
@@ -137,6 +149,8 @@ impl World {
         let port = self.ports[&page_port];
         let folder = self.folder.path().join(page_port.to_string());
         std::fs::create_dir_all(&folder).expect("a folder");
+        let log = File::options().create(true).append(true).open(folder.join(LOG));
+        let log = log.expect("a file in our own folder");
         let mut command = Command::new(&self.server);
         if self.server == Path::new(env!("CARGO_BIN_EXE_keyway")) {
             command.arg("node");
@@ -147,14 +161,14 @@ impl World {
             command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(args));
         }
         command
-            .args(["--port", &port.to_string(), "--cluster-node-timeout", "2000"])
+            .args(["--port", &port.to_string(), "--cluster-node-timeout", NODE_TIMEOUT_MS])
             .args(["--save", "", "--repl-diskless-sync-delay", "0"])
             .current_dir(&folder)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log);
         self.nodes.insert(page_port, Process::start(command).expect("the server starts"));
-        let id = eventually(Duration::from_secs(20), || {
+        let id = eventually(SEEN_WITHIN, || {
             let mut client = Client::try_connect(port).ok()?;
             let reply = client.try_call(&["CLUSTER", "MYID"]).ok()?;
             reply.as_str().map(str::to_owned)
@@ -197,6 +211,20 @@ impl World {
 
     fn id(&self, page_port: u16) -> &str {
         self.ids.get(&page_port).map_or("", String::as_str)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for port in self.nodes.keys().filter(|_| std::thread::panicking()) {
+            let log = self.folder.path().join(port.to_string()).join(LOG);
+            let log = std::fs::read_to_string(log).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(20).collect();
+            eprintln!("--- the end of the log of the page's node {port}:");
+            for line in tail.iter().rev() {
+                eprintln!("    {line}");
+            }
+        }
     }
 }
 

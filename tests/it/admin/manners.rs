@@ -3,7 +3,22 @@
 use super::moves::{bad, good, slots_of};
 use crate::support::{Cluster, Kind, Server, free_port};
 use keyway::resp::Reply;
+use std::io::Write;
 use std::process::{Command, Stdio};
+
+/// Runs the tool with these answers: what it printed, and its exit code.
+fn answered(answers: &str, args: &[&str]) -> (String, Option<i32>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_keyway"))
+        .arg("cluster")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the tool runs");
+    child.stdin.take().expect("it is piped").write_all(answers.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code())
+}
 
 fn fresh() -> Option<Server> {
     Server::node(Kind::Redis, &["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"])
@@ -67,6 +82,12 @@ fn what_cannot_be_done_is_said_in_a_line_and_changes_nothing() {
     let text = bad(&["check", "nowhere"]);
     assert_eq!(text, "Invalid IP or Port (given as nowhere) - use IP:Port format\n");
 
+    let text = bad(&["check", "--tls", "--cacert", "ca.crt", &entry]);
+    assert!(text.starts_with("[ERR] Option '--tls': this tool does not speak TLS."), "{text}");
+    let text = bad(&["reshard", "--to", &id, "--from", "abc", "--slots", "1", "--yes", &entry]);
+    let told = "*** The specified node is not known or is not a master, please retry.\n";
+    assert!(text.ends_with(told), "{text}");
+
     // A node of another cluster, and one with keys.
     outsider.client().ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     let text = bad(&["add-node", &outsider.address(), &entry]);
@@ -98,6 +119,102 @@ fn a_dry_run_shows_the_plan_as_json_and_changes_nothing() {
     assert_eq!(document["plan"][0]["to"], to.as_str());
     let before = 16_384 - 2 * 16_384 / 3;
     assert_eq!(slots_of(&cluster, 2), before);
+}
+
+/// Those that change every node at once, too.
+#[test]
+fn a_dry_run_of_every_command_changes_nothing() {
+    let Some(cluster) = Cluster::redis(3, 1) else { return };
+    let Some(newcomer) = fresh() else { return };
+    let (entry, id) = (cluster.seeds()[0].clone(), cluster.id(3));
+    let belief = || {
+        let text = cluster.nodes()[0].client().text(&["CLUSTER", "NODES"]);
+        let line = |line: &str| {
+            line.split(' ')
+                .enumerate()
+                .filter(|(n, _)| ![4, 5].contains(n))
+                .map(|(_, word)| word.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let mut lines: Vec<Vec<String>> = text.lines().map(line).collect();
+        lines.sort();
+        let timeout = cluster.nodes()[0].client().call(&["CONFIG", "GET", "cluster-node-timeout"]);
+        let keys = cluster.nodes()[0].client().integer(&["DBSIZE"]);
+        (lines, timeout, keys)
+    };
+    let key = cluster.key_of(0, "k");
+    cluster.nodes()[0].client().ok(&["SET", &key, "v"]);
+    let before = belief();
+    for (args, told) in [
+        (
+            vec!["set-timeout", "--dry-run", &entry, "4321"],
+            " is sent CONFIG SET cluster-node-timeout 4321\n",
+        ),
+        (vec!["call", "--dry-run", &entry, "flushall"], " is sent FLUSHALL\n"),
+        (vec!["del-node", "--dry-run", &entry, &id], " is shut down\n"),
+        (vec!["del-node", "--dry-run", "--reset", &entry, &id], " is reset\n"),
+        (vec!["add-node", "--dry-run", &newcomer.address(), &entry], " meets "),
+        (
+            vec!["rebalance", "--simulate", "--weight", &format!("{}=0", cluster.id(1)), &entry],
+            "Moving ",
+        ),
+    ] {
+        let text = good(&args);
+        assert!(text.contains(told), "{args:?}:\n{text}");
+        assert!(text.ends_with("*** Dry run: nothing was changed.\n"), "{text}");
+        assert_eq!(belief(), before, "{args:?}");
+    }
+    assert!(newcomer.client().text(&["CLUSTER", "INFO"]).contains("cluster_known_nodes:1"));
+}
+
+/// Of a cluster to be: nobody answers, or somebody says no.
+#[test]
+fn a_cluster_that_is_not_accepted_is_not_made() {
+    let nodes: Option<Vec<Server>> = (0..3).map(|_| fresh()).collect();
+    let Some(nodes) = nodes else { return };
+    let addresses: Vec<String> = nodes.iter().map(Server::address).collect();
+    let create: Vec<&str> =
+        ["create"].into_iter().chain(addresses.iter().map(String::as_str)).collect();
+    let text = bad(&create);
+    assert!(text.ends_with("\n*** End of input: aborted, nothing was changed.\n"), "{text}");
+    let (text, code) = answered("no\n", &create);
+    assert!(text.ends_with("(type 'yes' to accept): *** Aborting...\n"), "{text}");
+    assert_eq!(code, Some(1));
+    for node in &nodes {
+        let info = node.client().text(&["CLUSTER", "INFO"]);
+        assert!(
+            info.contains("cluster_known_nodes:1") && info.contains("cluster_slots_assigned:0")
+        );
+    }
+    let (text, code) = answered("YES\n", &create);
+    assert_eq!(code, Some(0), "{text}");
+}
+
+/// The answers that are wrong are asked for again, in redis-trib's words, until the input ends.
+#[test]
+fn wrong_answers_are_asked_for_again() {
+    let Some(cluster) = Cluster::redis(3, 0) else { return };
+    let (entry, id, other) = (cluster.seeds()[0].clone(), cluster.id(0), cluster.id(1));
+    let start = &id[..10];
+    let answers =
+        format!("many\n0\n10\nnobody\n{start}\n{id}\nnobody\n{id}\n{other}\n{other}\ndone\nno\n");
+    let (text, code) = answered(&answers, &["reshard", &entry]);
+    assert_eq!(code, Some(1), "{text}");
+    let count = |words: &str| text.matches(words).count();
+    assert_eq!(count("How many slots do you want to move (from 1 to 16384)? "), 3, "{text}");
+    assert_eq!(count("What is the receiving node ID? "), 3, "{text}");
+    let unknown = "*** The specified node is not known or not a master, please retry.\n";
+    assert_eq!(count(unknown), 2, "{text}");
+    assert_eq!(count(&format!("    fix: give the whole id: {id}\n")), 1, "{text}");
+    let unknown = "*** The specified node is not known or is not a master, please retry.\n";
+    assert_eq!(count(unknown), 1, "{text}");
+    let target = "*** It is not possible to use the target node as source node.\n";
+    assert_eq!(count(target), 1, "{text}");
+    assert_eq!(count("Source node #1:"), 3, "{text}");
+    assert_eq!(count("Source node #2:"), 2, "{text}");
+    assert!(text.contains("\nReady to move 10 slots.\n"), "{text}");
+    assert_eq!(slots_of(&cluster, 0), 5461, "nothing was accepted");
+    good(&["check", &entry]);
 }
 
 #[test]

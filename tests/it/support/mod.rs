@@ -15,6 +15,7 @@ mod process;
 mod relay;
 mod server;
 pub(crate) mod stock;
+mod terminal;
 mod text;
 mod wait;
 
@@ -27,5 +28,6 @@ pub(crate) use process::Process;
 pub(crate) use relay::{Fault, Relay};
 pub(crate) use server::{Keyway, Kind, Server};
 pub(crate) use stock::tool;
+pub(crate) use terminal::Terminal;
 pub(crate) use text::{expand_big, unescape};
 pub(crate) use wait::{eventually, wait_for};
