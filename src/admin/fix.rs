@@ -114,10 +114,24 @@ fn ids(facts: &SlotFacts, wanted: impl Fn(&Holder) -> bool) -> Vec<NodeId> {
 
 /// Where the owner was moving the slot to, if that end still knows of it: it holds the slot open
 /// as well, or has keys of it (a replica that was promoted does not know that it was importing).
+///
+/// Where one end of a move is gone, its heir has another name: it is the one that has the keys. To go on is
+/// better than to go back, because the owner sends clients on for the keys that are there already.
 fn half_done_move(facts: &SlotFacts, owner: NodeId) -> Option<NodeId> {
-    let to = facts.holders.get(&owner)?.migrating?;
-    let end = facts.holders.get(&to)?;
-    (end.importing == Some(owner) || end.keys > 0).then_some(to)
+    let is_gone = |id: &NodeId| !facts.holders.contains_key(id);
+    let only = |wanted: &dyn Fn(&Holder) -> bool| {
+        let found = ids(facts, |holder| holder.keys > 0 && wanted(holder));
+        let mut others = found.into_iter().filter(|id| *id != owner);
+        others.next().filter(|_| others.next().is_none())
+    };
+    match facts.holders.get(&owner)?.migrating {
+        Some(to) if is_gone(&to) => only(&|_| true),
+        Some(to) => {
+            let end = facts.holders.get(&to)?;
+            (end.importing == Some(owner) || end.keys > 0).then_some(to)
+        }
+        None => only(&|holder| holder.importing.as_ref().is_some_and(is_gone)),
+    }
 }
 
 /// Who gets a slot that nobody has: whoever has most of its keys, else the poorest.
@@ -183,6 +197,24 @@ mod tests {
     }
 
     #[test]
+    fn the_heir_of_an_end_that_is_gone_goes_on_in_its_place() {
+        let gone = Some(id(9));
+        let with_keys = Holder { keys: 4, ..bare() };
+        let source = Holder { migrating: gone, keys: 3, ..owner() };
+        let replaced = facts(&[(1, source), (2, with_keys), (3, bare())]);
+        assert_eq!(mend(slot(), &replaced).expect("an owner").finish, Some((id(1), id(2))));
+
+        let destination = Holder { importing: gone, ..with_keys };
+        let replaced = facts(&[(1, Holder { keys: 3, ..owner() }), (2, destination), (3, bare())]);
+        assert_eq!(mend(slot(), &replaced).expect("an owner").finish, Some((id(1), id(2))));
+
+        let unclear = facts(&[(1, source), (2, with_keys), (3, with_keys)]);
+        let mending = mend(slot(), &unclear).expect("an owner");
+        assert_eq!((mending.finish, mending.owner), (None, id(1)));
+        assert_eq!((mending.close, mending.gather), (vec![id(1)], vec![id(2), id(3)]));
+    }
+
+    #[test]
     fn one_open_end_without_keys_is_closed() {
         let source = facts(&[(1, Holder { migrating: Some(id(2)), ..owner() }), (2, bare())]);
         let mending = mend(slot(), &source).expect("an owner");
@@ -224,7 +256,8 @@ mod tests {
     }
 
     fn holders() -> impl Strategy<Value = Vec<(u8, Holder)>> {
-        let link = || prop::option::of(1u8..5);
+        // The fifth is gone.
+        let link = || prop::option::of(1u8..6);
         let one = (any::<bool>(), link(), link(), 0u64..3, 0u64..5);
         prop::collection::vec(one, 4).prop_map(|holders| {
             let holder = |(n, (claims, migrating, importing, keys, epoch))| {

@@ -184,11 +184,12 @@ impl Fixer<'_> {
             node.ask(&set_slot(*slot, &["STABLE"])).await?;
             node.call(&["CLUSTER", "ADDSLOTS", &number]).await?;
         }
-        for id in &mending.gather {
-            self.gather(*slot, *id, *owner).await?;
-        }
+        // An owner that is giving the slot away takes no keys of it.
         for id in &mending.close {
             self.cluster.node(*id).call(&set_slot(*slot, &["STABLE"])).await?;
+        }
+        for id in &mending.gather {
+            self.gather(*slot, *id, *owner).await?;
         }
         Ok(())
     }

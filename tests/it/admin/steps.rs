@@ -137,7 +137,12 @@ fn the_twelve_steps(hand: &Hand) {
         hand.await_well(node, 3, 3);
     }
 
-    // 6: it is used, by an import of a server's keys.
+    // 6: it is used, by an import of a server's keys. Nodes that just joined take a while to serve them.
+    for node in &nodes {
+        wait_for("it serves", WITHIN, || {
+            node.client().text(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+        });
+    }
     let from = source.address();
     hand.good(&["import", &addresses[0], "--cluster-from", &from, "--cluster-copy"]);
     assert_same(&nodes, &expected, "after the import");
