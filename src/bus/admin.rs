@@ -362,11 +362,12 @@ impl Member {
         }
         if key == NodeKey::MYSELF && self.view.set_open(slot, Move::ImportingFrom, None) {
             // The claim must win over the former owner's, so it needs a newer epoch; and the
-            // sooner others hear of it, the fewer clients are sent to the wrong node.
+            // sooner others hear of it, the fewer clients are sent to the wrong node. A tool that moves
+            // many slots says so of many in one turn.
             if let Some(epoch) = self.bump_epoch() {
                 tracing::info!(%slot, %epoch, "configEpoch updated after importing slot");
             }
-            self.broadcast_pong(now);
+            self.announce_since.get_or_insert(now);
         }
         self.changed();
         Ok(())

@@ -83,6 +83,8 @@ pub struct Member {
     manual: Option<ManualFailover>,
     /// Silent until then: our data is lost, and a replica may have it.
     guarded_until: Option<Instant>,
+    /// Everyone is to hear at once of what we own, and since when: once for all that changed in this turn.
+    announce_since: Option<Now>,
     /// Something changed that the cluster's state may depend on.
     recheck_state: bool,
     started: Instant,
@@ -123,6 +125,7 @@ impl Member {
             unfit: None,
             manual: None,
             guarded_until: None,
+            announce_since: None,
             recheck_state: true,
             started: now.instant,
             in_minority_at: None,
@@ -186,12 +189,15 @@ impl Member {
         if std::mem::take(&mut self.out.persist) {
             return Some(Output::Persist(self.view.durable()));
         }
+        if let Some(now) = self.announce_since.take() {
+            self.broadcast_pong(now);
+        }
         self.out.pop()
     }
 
     /// Whether [`Member::poll_output`] has something.
     pub fn has_output(&self) -> bool {
-        self.out.persist || !self.out.is_empty()
+        self.out.persist || self.announce_since.is_some() || !self.out.is_empty()
     }
 
     /// When [`Input::Timeout`] is due.
