@@ -356,34 +356,3 @@ fn a_replica_follows_what_its_primary_says_of_slots() {
     let owner = |number| view.owner(slot(number)).map(|key| view.node(key).id);
     assert_eq!((owner(1), owner(9000)), (Some(id(FRIEND)), Some(id(OWN))));
 }
-
-/// The tool goes from node to node, and pings are quicker than it.
-#[test]
-fn what_a_friend_has_had_forgotten_is_forgotten_again_without_complaint() {
-    let third = "4444444444444444444444444444444444444444";
-    let (mut member, link, now) = member_and_link("10.0.0.2");
-    let entry = GossipEntry {
-        id: id(third),
-        ping_sent: 0,
-        pong_received: 0,
-        ip: Some(IpAddr::from([10, 0, 0, 4])),
-        port: 7000,
-        bus_port: 17_000,
-        flags: NodeFlags::PRIMARY,
-        secondary_port: 0,
-    };
-    let told = Gossip { entries: vec![entry], extensions: Vec::new() };
-    say(&mut member, now, link, header(FRIEND), Body::Ping(told));
-    assert!(member.view().key(&id(third)).is_some());
-    let forgotten = Extension::ForgottenNode { node: id(third), ttl_secs: 60 };
-    let told = Gossip { entries: Vec::new(), extensions: vec![forgotten] };
-    say(&mut member, now, link, header(FRIEND), Body::Ping(told));
-    assert!(member.view().key(&id(third)).is_none());
-    assert_eq!(member.apply(now, Change::Forget(third.to_owned())), Ok(Applied::Done));
-    let unknown = member.apply(now, Change::Forget(STRANGER.to_owned()));
-    assert_eq!(unknown, Err(Refusal::UnknownNode(STRANGER.to_owned())));
-    let later = now.after(Duration::from_secs(61));
-    member.handle_input(later, Input::Timeout);
-    let unknown = member.apply(later, Change::Forget(third.to_owned()));
-    assert_eq!(unknown, Err(Refusal::UnknownNode(third.to_owned())));
-}
