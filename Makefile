@@ -35,7 +35,7 @@ suites:
 	KEYWAY_REQUIRE_REAL=1 KEYWAY_DIFF_COMMANDS=100000 cargo test --release --test it differential -- --nocapture
 
 soak:
-	KEYWAY_REQUIRE_REAL=1 KEYWAY_SEEDS=5000 KEYWAY_ROUNDS=15 cargo test --release -- --nocapture
+	KEYWAY_REQUIRE_REAL=1 KEYWAY_SEEDS=5000 KEYWAY_ROUNDS=15 KEYWAY_KEYS=100000 cargo test --release -- --nocapture
 	cargo test --release --test sim -- --ignored --nocapture
 
 # Client libraries against the proxy, with their defaults; writes docs/clients.md. Needs redis-py, and

@@ -45,12 +45,15 @@ fn deleting_makes_room_below_maxmemory() {
     });
 }
 
+/// As in the operator's `ps -ef`: by the first address that it is bound to, or `*`.
 #[test]
 fn ps_shows_which_node_a_process_is() {
-    let node = Server::keyway_node(&["--cluster-enabled", "yes"]);
-    let line = std::fs::read(format!("/proc/{}/cmdline", node.pid())).expect("it runs");
-    let title = format!("keyway-node 127.0.0.1:{} [cluster]\0node\0", node.port());
-    assert!(line.starts_with(title.as_bytes()), "{}", String::from_utf8_lossy(&line));
+    for (bind, shown) in [("127.0.0.1", "127.0.0.1"), ("*", "*")] {
+        let node = Server::keyway_node(&["--cluster-enabled", "yes", "--bind", bind]);
+        let line = std::fs::read(format!("/proc/{}/cmdline", node.pid())).expect("it runs");
+        let title = format!("keyway-node {shown}:{} [cluster]\0node\0", node.port());
+        assert!(line.starts_with(title.as_bytes()), "{}", String::from_utf8_lossy(&line));
+    }
 }
 
 /// It costs the megabyte that may wait and a reply; when it leaves, nothing is left of it.
