@@ -63,9 +63,9 @@ impl Traffic {
         let clients = (0..CLIENTS).map(client).collect();
         let traffic = Self { proxy, stop, step, clients };
         wait_for("every counter is there", WITHIN, || {
-            let last = (0..CLIENTS).map(|client| counter(client, COUNTERS - 1));
+            let mut last = (0..CLIENTS).map(|client| counter(client, COUNTERS - 1));
             let mut client = traffic.proxy.client();
-            last.into_iter().all(|counter| client.integer(&["EXISTS", &counter]) == 1)
+            last.all(|counter| client.integer(&["EXISTS", &counter]) == 1)
         });
         traffic
     }
