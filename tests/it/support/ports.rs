@@ -1,16 +1,20 @@
 //! Free loopback ports.
 //!
 //! A node's bus listens 10,000 above its port, and the kernel gives outgoing connections ports
-//! from 32,768 on: so ports are drawn from a range where neither meets that. Two tests of one
-//! process never get the same port; another process may, and then the server says so and
-//! [`super::Server`] tries again elsewhere.
+//! from 32,768 on: so ports are drawn from a range where neither meets that, nor the buses the
+//! ports: nodes go on calling the bus of one that was killed, and would call another test's server.
+//! Two tests of one process never get the same port; another process may, and then the server says
+//! so and [`super::Server`] tries again elsewhere.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Mutex;
 
 const FIRST: u16 = 11_000;
-const LAST: u16 = 22_700;
+const LAST: u16 = FIRST + BUS - 1;
+
+/// How far above a node's port its bus listens.
+const BUS: u16 = 10_000;
 
 /// What this process has handed out. Never given back: there are enough.
 static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
@@ -35,7 +39,7 @@ pub(crate) fn free_ports(count: u16) -> u16 {
 }
 
 fn is_free(port: u16) -> bool {
-    [port, port + 10_000]
+    [port, port + BUS]
         .into_iter()
         .all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
 }
