@@ -11,6 +11,7 @@ mod key_spec;
 mod keys;
 mod lookup;
 mod shortened;
+mod shown;
 mod spec;
 pub mod syntax;
 mod table;
@@ -22,6 +23,7 @@ pub use key_spec::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 pub use keys::{KeyAt, Keys, KeysError, exact_flags, first_key, for_each_key, keys, may_block};
 pub use lookup::{UnknownCommand, lookup, lookup_full_name, lookup_request, lookup_subcommand};
 pub use shortened::shortened;
+pub use shown::{is_monitored, write_monitored};
 pub use spec::{Arity, Class, Deprecated, Group, RequestPolicy, ResponsePolicy, Spec};
 pub use table::COUNT;
 

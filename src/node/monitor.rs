@@ -4,14 +4,12 @@
 //! queued before its EXEC. Commands for operators are not shown, and passwords never are. A
 //! monitor that does not read is closed like a listener that does not.
 
-use super::args::is;
 use super::call::Ctx;
 use super::error::CommandError;
 use super::session::ClientId;
-use crate::command::{Flags, Spec};
+use crate::command::{Spec, is_monitored, write_monitored};
 use crate::resp::Request;
 use std::collections::BTreeSet;
-use std::io::Write;
 
 /// The clients that are shown what runs.
 #[derive(Debug, Default)]
@@ -51,57 +49,16 @@ impl Ctx<'_> {
     /// Shows the command that has just run.
     #[cold]
     pub(super) fn show_to_monitors(&mut self, spec: &'static Spec, request: &Request<'_>) {
-        let hidden = Flags::SKIP_MONITOR.union(Flags::ADMIN);
-        if self.runs_again || spec.flags.intersects(hidden) || spec.name == "quit" {
+        if self.runs_again || !is_monitored(spec) {
             return;
         }
-        let micros = self.now.unix_us();
-        let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
         let (db, peer) = (self.session.db, self.session.addresses.peer);
-        let mut line = format!("{seconds}.{micros:06} [{db} {peer}]").into_bytes();
-        for (place, arg) in request.args_from(0).enumerate() {
-            line.push(b' ');
-            if is_secret(spec, request, place) {
-                line.extend_from_slice(b"\"(redacted)\"");
-            } else {
-                quote(&mut line, arg);
-            }
-        }
+        let mut line = Vec::new();
+        write_monitored(&mut line, spec, request, self.now.unix_us(), db as u32, &peer);
         let line = String::from_utf8(line).expect("quoted text is ASCII");
         let monitors: Vec<ClientId> = self.server.monitors.0.iter().copied().collect();
         for client in monitors {
             self.post().put(client, |out| out.simple(&line));
         }
     }
-}
-
-/// Whether an argument is a password, or stands beside one.
-fn is_secret(spec: &Spec, request: &Request<'_>, place: usize) -> bool {
-    let behind = |word: &str, within: usize| {
-        (1..place).any(|at| is(request.arg(at), word) && place - at <= within)
-    };
-    match spec.name {
-        "auth" => place > 0,
-        "hello" => behind("auth", 2),
-        "migrate" => behind("auth", 1) || behind("auth2", 2),
-        _ => false,
-    }
-}
-
-/// Text in quotes, what cannot be printed as an escape.
-fn quote(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(b'"');
-    for &byte in text {
-        match byte {
-            b'"' | b'\\' => out.extend([b'\\', byte]),
-            b'\n' => out.extend(b"\\n"),
-            b'\r' => out.extend(b"\\r"),
-            b'\t' => out.extend(b"\\t"),
-            0x07 => out.extend(b"\\a"),
-            0x08 => out.extend(b"\\b"),
-            b' '..=b'~' => out.push(byte),
-            _ => write!(out, "\\x{byte:02x}").expect("a vector takes all"),
-        }
-    }
-    out.push(b'"');
 }

@@ -1,7 +1,7 @@
 //! A worker's connections to the nodes: which one a request takes, and which are to be made.
 
 use super::handshake::{Further, Handshake};
-use super::lanes::{Lane, LaneId, Lanes};
+use super::lanes::{Lane, LaneId, Lanes, Setup};
 use super::link::{Expect, Link, LinkId, Owner, Role};
 use super::map::ClusterMap;
 use super::metrics::{LinkEnd, NodeMetrics, WorkerMetrics};
@@ -268,8 +268,6 @@ impl Backends {
     ) -> Result<LinkId, NoRoute> {
         self.ensure_pool(endpoint);
         let setup = self.lanes.setup(lane);
-        let (protocol, mut further) = (setup.protocol, setup.further());
-        further.push(Further::ClientId);
         let pool = match self.topology.find(endpoint) {
             Some(node) => &mut self.pools[node.index()],
             None => self.others.get_mut(endpoint).expect("just made sure"),
@@ -290,10 +288,14 @@ impl Backends {
         if pool.pinned >= self.options.pinned_max {
             return Err(NoRoute::Full(endpoint.clone()));
         }
+        let (links, opens) = (&mut self.links, &mut self.opens);
+        let sink = pool.sink(links, &self.lanes, opens, &self.options, setup, now)?;
+        let (protocol, mut further) = (setup.protocol, setup.further(sink));
+        further.push(Further::ClientId);
         let (user, password) =
             (self.options.backend_user.clone(), self.options.backend_password.clone());
         let handshake = Handshake::new(protocol, user, password).with(further);
-        let link = Link::new(
+        let mut link = Link::new(
             endpoint.clone(),
             lane,
             Role::Held(owner),
@@ -302,6 +304,7 @@ impl Backends {
             pool.metrics.clone(),
             now,
         );
+        link.tracker = setup.tracking.as_ref().map(|of| of.owner);
         let id = LinkId(self.links.insert(link) as u32);
         pool.pinned += 1;
         self.metrics.pinned.add(1);
@@ -388,6 +391,25 @@ impl Backends {
     /// Every node's cells.
     pub(super) fn all_node_metrics(&self) -> impl Iterator<Item = &Arc<NodeMetrics>> {
         self.pools.iter().chain(self.others.values()).map(|pool| &pool.metrics)
+    }
+
+    /// The shared connections of a lane to a node take no more commands, and are closed once
+    /// nothing is expected on them.
+    pub(super) fn retire_lane(&mut self, lane: LaneId, endpoint: &Endpoint) {
+        let Some(pool) = self.pool_mut(endpoint) else { return };
+        let mut retired = Vec::new();
+        pool.more.retain(|of, link| {
+            let kept = of.id != lane;
+            if !kept {
+                retired.push(*link);
+            }
+            kept
+        });
+        retired.extend(pool.idle.remove(&lane).unwrap_or_default());
+        for id in retired {
+            self.links[id.index()].retiring = true;
+            self.list_dirty(id);
+        }
     }
 
     /// A connection takes commands.
@@ -518,9 +540,13 @@ impl NodePool {
             return Err(NoRoute::Down(self.endpoint.clone(), self.last_error.clone()));
         }
         let setup = lanes.setup(lane);
+        if setup.tracking.is_some() && self.more.len() >= options.pinned_max {
+            return Err(NoRoute::Full(self.endpoint.clone()));
+        }
+        let sink = self.sink(links, lanes, opens, options, setup, now)?;
         let (user, password) = (options.backend_user.clone(), options.backend_password.clone());
-        let handshake = Handshake::new(setup.protocol, user, password).with(setup.further());
-        let link = Link::new(
+        let handshake = Handshake::new(setup.protocol, user, password).with(setup.further(sink));
+        let mut link = Link::new(
             self.endpoint.clone(),
             lane,
             Role::Shared,
@@ -529,8 +555,33 @@ impl NodePool {
             self.metrics.clone(),
             now,
         );
+        link.tracker = setup.tracking.as_ref().map(|of| of.owner);
         let id = LinkId(links.insert(link) as u32);
         opens.push(id);
         Ok(id)
+    }
+
+    /// What the node calls the connection on which it says what changes, for a lane that has one.
+    /// It is asked for if it is not there, and nothing goes out on the lane until it is.
+    fn sink(
+        &mut self,
+        links: &mut Slab<Link>,
+        lanes: &Lanes,
+        opens: &mut Vec<LinkId>,
+        options: &Options,
+        setup: &Setup,
+        now: Instant,
+    ) -> Result<Option<i64>, NoRoute> {
+        let Some(sink) = setup.tracking.as_ref().and_then(|of| of.sink) else { return Ok(None) };
+        let lane = Lane { id: sink, large: false };
+        let id = self.take(links, lanes, opens, options, lane, now)?;
+        let link = &links[id.index()];
+        match link.node_client.filter(|_| link.is_ready()) {
+            Some(client) => Ok(Some(client)),
+            None => {
+                let why = "its invalidations have no connection yet".to_owned();
+                Err(NoRoute::Down(self.endpoint.clone(), why))
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! CLIENT LIST and CLIENT KILL: one client as a line, and which clients are meant.
 
 use super::session::Session;
+use super::tracking::{self, Tracking};
 use crate::command::Spec;
 use crate::resp::{Request, parse_i64};
 use std::time::Instant;
@@ -142,10 +143,15 @@ pub(super) fn line(session: &Session, asking: Option<&Spec>, now: Instant) -> St
         pins.and_then(|pins| Some(pins.transaction.as_ref()?.multi.as_ref()?.queued().len()));
     let watch = pins.and_then(|pins| Some(pins.transaction.as_ref()?.watched.len())).unwrap_or(0);
     let blocked = pins.is_some_and(|pins| pins.blocked.is_some());
-    let flags: String = [("P", client.listens), ("x", multi.is_some()), ("b", blocked)]
+    let states =
+        [("O", client.monitors), ("P", client.listens), ("x", multi.is_some()), ("b", blocked)];
+    let tracking = client.tracking.as_deref();
+    let flags: String = states
         .iter()
-        .filter_map(|(flag, is)| is.then_some(*flag))
+        .filter_map(|(flag, is)| is.then_some((*flag).to_owned()))
+        .chain(tracking.map(Tracking::letters))
         .collect();
+    let redirect = tracking::redirect(tracking);
     let flags = if flags.is_empty() { "N" } else { &flags };
     let multi = multi.map_or(-1, |queued| queued as i64);
     let unread = session.unread();
@@ -153,7 +159,7 @@ pub(super) fn line(session: &Session, asking: Option<&Spec>, now: Instant) -> St
     format!(
         "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db={} sub={} psub={} \
          ssub={} multi={multi} watch={watch} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} \
-         oll=0 omem={unread} tot-mem={} events=r cmd={command} user=default redir=-1 resp={} \
+         oll=0 omem={unread} tot-mem={} events=r cmd={command} user=default redir={redirect} resp={} \
          lib-name={} lib-ver={}\n",
         client.id,
         client.peer,

@@ -4,16 +4,19 @@
 //! owns both; a fan-out has a part per shard. Each part is tried, redirected and lost on its own,
 //! and all of them together are one request to the client.
 
+mod answers;
+mod frames;
+mod whole;
+
 use super::census::Census;
 use super::cursor;
-use super::elements::{Malformed, array, bulk_text, element_len, integer};
-use super::keyspaces::sum_of_keyspaces;
 use super::link::LinkId;
 use super::pipeline::Retry;
 use super::set_algebra::SetAlgebra;
+use super::stream_read::StreamRead;
 use crate::cluster::Slot;
-use crate::resp::{Encoder, Protocol, Request, encode_request, parse_reply};
-use bytes::Bytes;
+use crate::command::Spec;
+use crate::resp::Request;
 use std::ops::Range;
 
 /// A request that is carried out in parts.
@@ -44,7 +47,8 @@ pub(super) struct Gather {
 struct PartsOutcome {
     ran: bool,
     in_doubt: Option<String>,
-    error: Option<Vec<u8>>,
+    /// The error of the part whose keys come first, as one server would find it first.
+    error: Option<(u32, Vec<u8>)>,
     write: bool,
 }
 
@@ -110,6 +114,8 @@ pub(super) enum Kind {
     Scan(cursor::Position),
     /// SINTER, PFCOUNT, …: every key as a whole, and what is made of them here.
     Sets(SetAlgebra),
+    /// XREAD: the streams of each slot, put back into the order of the arguments.
+    Streams(StreamRead),
     /// PUBSUB: what each node counts, and what is known here.
     Census(Census),
     /// INFO: the proxy's sections, with the shards' keyspaces added up.
@@ -167,9 +173,27 @@ impl Gather {
         gather
     }
 
+    /// XREAD of streams in several slots, if that is what it is; `keys` are the places of its keys.
+    pub(super) fn of_streams(
+        spec: &Spec,
+        request: &Request<'_>,
+        keys: &[u32],
+        bytes_max: usize,
+    ) -> Option<Self> {
+        let streams = StreamRead::new(spec, request, keys)?;
+        let mut gather = Self::new(Kind::Streams(streams), false, bytes_max);
+        let slot = |key: u32| Slot::of(request.arg(key as usize));
+        let mut keys: Vec<(Slot, u32)> = keys.iter().map(|&key| (slot(key), key)).collect();
+        gather.split(&mut keys, request.len());
+        Some(gather)
+    }
+
     /// Whether each part is about keys, whose slot a redirect can name.
     pub(super) fn is_by_key(&self) -> bool {
-        matches!(self.kind, Kind::Values | Kind::SumOfKeys | Kind::Pairs | Kind::Sets(_))
+        matches!(
+            self.kind,
+            Kind::Values | Kind::SumOfKeys | Kind::Pairs | Kind::Sets(_) | Kind::Streams(_)
+        )
     }
 
     /// Adds a part that goes to the owner of `slot` with the whole command.
@@ -190,140 +214,23 @@ impl Gather {
         self.pending += 1;
     }
 
-    /// Writes the frame of a part.
-    pub(super) fn write_part(&self, part: usize, request: &Request<'_>, out: &mut Vec<u8>) {
-        let keys = &self.parts[part].keys;
-        let keys = &self.keys[keys.start as usize..keys.end as usize];
-        match &self.kind {
-            Kind::Values | Kind::SumOfKeys => {
-                header(out, b'*', keys.len() + 1);
-                bulk(out, request.name());
-                for &key in keys {
-                    bulk(out, request.arg(key as usize));
-                }
-            }
-            Kind::Pairs => {
-                header(out, b'*', keys.len() * 2 + 1);
-                bulk(out, request.name());
-                for &key in keys {
-                    bulk(out, request.arg(key as usize));
-                    bulk(out, request.arg(key as usize + 1));
-                }
-            }
-            Kind::Scan(position) => {
-                let cursor = position.node_cursor().to_string();
-                header(out, b'*', request.len());
-                bulk(out, request.name());
-                bulk(out, cursor.as_bytes());
-                for arg in request.args_from(2) {
-                    bulk(out, arg);
-                }
-            }
-            Kind::Info { .. } => encode_request(out, &["INFO", "keyspace"]),
-            Kind::Sets(sets) => {
-                sets.write_fetch(request.arg(keys[0] as usize), out);
-            }
-            Kind::Sum
-            | Kind::AllSucceeded
-            | Kind::OneSucceeded
-            | Kind::Concat
-            | Kind::LogicalAnd
-            | Kind::Min
-            | Kind::Max
-            | Kind::Census(_)
-            | Kind::OneOf { .. } => out.extend_from_slice(request.frame()),
-        }
-    }
-
-    /// A part has its node's answer: true when it was the last.
-    ///
-    /// # Errors
-    /// The answer is not of the command's kind: the node's connection cannot be trusted.
-    pub(super) fn answered(&mut self, part: usize, reply: &[u8]) -> Result<bool, Malformed> {
-        if let Some(line) = reply.strip_prefix(b"-") {
-            let line = line.strip_suffix(b"\r\n").unwrap_or(line);
-            if self.outcome.error.is_none() {
-                self.outcome.error = Some(line.to_vec());
-            }
-            return Ok(self.done(part));
-        }
-        self.outcome.ran = true;
-        let held = self.bytes.len() + self.held;
-        if held + reply.len() > self.bytes_max {
-            self.outcome.error.get_or_insert_with(|| {
-                b"ERR the gathered reply exceeds the proxy's gather_bytes".to_vec()
-            });
-            return Ok(self.done(part));
-        }
-        match &mut self.kind {
-            Kind::Values => self.keep_values(part, reply)?,
-            Kind::SumOfKeys | Kind::Sum => self.sum += integer(reply)?,
-            Kind::Min => {
-                let number = integer(reply)?;
-                self.sum = if self.flags.is_empty() { number } else { self.sum.min(number) };
-                self.flags.push(true);
-            }
-            Kind::Max => {
-                let number = integer(reply)?;
-                self.sum = if self.flags.is_empty() { number } else { self.sum.max(number) };
-                self.flags.push(true);
-            }
-            Kind::Pairs => {}
-            Kind::AllSucceeded | Kind::OneSucceeded => {
-                if self.bytes.is_empty() {
-                    self.bytes.extend_from_slice(reply);
-                }
-            }
-            Kind::Concat => {
-                let (count, body) = array(reply)?;
-                self.sum += count;
-                self.bytes.extend_from_slice(body);
-            }
-            Kind::LogicalAnd => {
-                let reply =
-                    parse_reply(&Bytes::copy_from_slice(reply), 2).map_err(|_| Malformed)?;
-                let items = reply.as_array().ok_or(Malformed)?;
-                self.flags.resize(items.len(), true);
-                for (flag, item) in self.flags.iter_mut().zip(items) {
-                    *flag &= item.as_integer().ok_or(Malformed)? != 0;
-                }
-            }
-            Kind::OneOf { .. } => {
-                if !matches!(reply, b"$-1\r\n" | b"_\r\n") {
-                    let at = self.bytes.len() as u32;
-                    self.bytes.extend_from_slice(reply);
-                    self.values.push(at..self.bytes.len() as u32);
-                }
-            }
-            Kind::Scan(position) => {
-                // `*2`, the cursor as a bulk string, then the page, which is passed on as it is.
-                let body = reply.strip_prefix(b"*2\r\n").ok_or(Malformed)?;
-                let len = element_len(body).ok_or(Malformed)?;
-                let cursor = bulk_text(&body[..len]).ok_or(Malformed)?;
-                position.answered(cursor).ok_or(Malformed)?;
-                self.bytes.extend_from_slice(&body[len..]);
-            }
-            Kind::Census(census) => census.add(reply)?,
-            Kind::Sets(sets) => self.held += sets.add(part, reply)?,
-            Kind::Info { .. } => {
-                let reply =
-                    parse_reply(&Bytes::copy_from_slice(reply), 2).map_err(|_| Malformed)?;
-                self.bytes.extend_from_slice(reply.as_bytes().ok_or(Malformed)?);
-                self.bytes.push(b'\n');
-            }
-        }
-        Ok(self.done(part))
-    }
-
     /// A part ends without its node's answer: true when it was the last. `in_doubt` when it may
     /// have run; `line` is what the client is told.
     pub(super) fn failed(&mut self, part: usize, in_doubt: bool, line: String) -> bool {
         if in_doubt {
             self.outcome.in_doubt.get_or_insert(line);
         } else {
-            self.outcome.error.get_or_insert_with(|| line.into_bytes());
+            self.note_error(part, line.into_bytes());
         }
         self.done(part)
+    }
+
+    fn note_error(&mut self, part: usize, line: Vec<u8>) {
+        let keys = &self.parts[part].keys;
+        let first = self.keys.get(keys.start as usize).copied().unwrap_or(part as u32);
+        if self.outcome.error.as_ref().is_none_or(|(of, _)| first < *of) {
+            self.outcome.error = Some((first, line));
+        }
     }
 
     fn done(&mut self, part: usize) -> bool {
@@ -335,23 +242,6 @@ impl Gather {
         self.pending == 0
     }
 
-    fn keep_values(&mut self, part: usize, reply: &[u8]) -> Result<(), Malformed> {
-        let keys = self.parts[part].keys.clone();
-        let (count, mut body) = array(reply)?;
-        if count != i64::from(keys.end - keys.start) {
-            return Err(Malformed);
-        }
-        for at in keys {
-            let len = element_len(body).ok_or(Malformed)?;
-            let from = self.bytes.len() as u32;
-            self.bytes.extend_from_slice(&body[..len]);
-            let place = self.keys[at as usize] as usize;
-            self.values[place] = from..self.bytes.len() as u32;
-            body = &body[len..];
-        }
-        Ok(())
-    }
-
     /// What kind of answer the whole got.
     pub(super) fn verdict(&self) -> Verdict {
         let partly = self.outcome.write && (self.outcome.ran || self.outcome.in_doubt.is_some());
@@ -361,70 +251,6 @@ impl Gather {
             (None, Some(_)) if self.kind == Kind::OneSucceeded && self.outcome.ran => Verdict::Ok,
             (None, Some(_)) => Verdict::Error,
             (None, None) => Verdict::Ok,
-        }
-    }
-
-    /// Writes the reply of the whole, once no part is pending.
-    pub(super) fn finish(&self, request: &Request<'_>, protocol: Protocol, out: &mut Vec<u8>) {
-        let mut reply = Encoder::new(out, protocol);
-        match self.verdict() {
-            Verdict::InDoubt => {
-                let why = match (&self.outcome.in_doubt, &self.outcome.error) {
-                    (Some(line), _) => line.strip_prefix("INDOUBT ").unwrap_or(line).to_owned(),
-                    (None, Some(error)) => String::from_utf8_lossy(error).into_owned(),
-                    (None, None) => String::new(),
-                };
-                return if self.outcome.ran {
-                    reply.error(format!("INDOUBT part of this command ran, part did not: {why}"));
-                } else {
-                    reply.error(format!("INDOUBT {why}"));
-                };
-            }
-            Verdict::Error => {
-                return reply.error(self.outcome.error.as_deref().unwrap_or(b"ERR no reply"));
-            }
-            Verdict::Ok => {}
-        }
-        match &self.kind {
-            Kind::Values => {
-                reply.array(request.len() - 1);
-                for value in &self.values[1..] {
-                    let value = &self.bytes[value.start as usize..value.end as usize];
-                    reply.buffer().extend_from_slice(value);
-                }
-            }
-            Kind::SumOfKeys | Kind::Sum | Kind::Min | Kind::Max => reply.integer(self.sum),
-            Kind::Pairs => reply.ok(),
-            Kind::AllSucceeded | Kind::OneSucceeded => {
-                reply.buffer().extend_from_slice(&self.bytes);
-            }
-            Kind::Concat => {
-                reply.array(self.sum as usize);
-                reply.buffer().extend_from_slice(&self.bytes);
-            }
-            Kind::LogicalAnd => {
-                reply.array(self.flags.len());
-                for &flag in &self.flags {
-                    reply.integer(i64::from(flag));
-                }
-            }
-            Kind::OneOf { .. } if self.values.is_empty() => reply.null(),
-            Kind::OneOf { choice } => {
-                let value = &self.values[choice % self.values.len()];
-                let value = &self.bytes[value.start as usize..value.end as usize];
-                reply.buffer().extend_from_slice(value);
-            }
-            Kind::Scan(position) => {
-                reply.array(2);
-                reply.bulk(position.client_cursor().to_string());
-                reply.buffer().extend_from_slice(&self.bytes);
-            }
-            Kind::Census(census) => census.write(request, &mut reply),
-            Kind::Sets(sets) => sets.write(&mut reply),
-            Kind::Info { before } => {
-                let keyspace = sum_of_keyspaces(&String::from_utf8_lossy(&self.bytes));
-                reply.verbatim(format!("{before}# Keyspace\r\n{keyspace}"));
-            }
         }
     }
 
@@ -449,22 +275,11 @@ pub(super) enum Verdict {
     InDoubt,
 }
 
-fn header(out: &mut Vec<u8>, prefix: u8, number: usize) {
-    out.push(prefix);
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
-    header(out, b'$', bytes.len());
-    out.extend_from_slice(bytes);
-    out.extend_from_slice(b"\r\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resp::OwnedRequest;
+    use crate::proxy::elements::Malformed;
+    use crate::resp::{OwnedRequest, Protocol};
 
     fn slot(number: u16) -> Slot {
         Slot::new(number).expect("in range")

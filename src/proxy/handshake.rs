@@ -43,6 +43,13 @@ pub(crate) enum Further {
     NoTouch,
     /// `CLIENT ID`: another connection may have to name this one.
     ClientId,
+    /// `CLIENT TRACKING ON`: the node says which keys change of those that are read.
+    Tracking {
+        /// How.
+        words: Vec<Vec<u8>>,
+        /// The connection on which it says so, where that is not this one.
+        sink: Option<i64>,
+    },
 }
 
 /// The steps of one connection.
@@ -54,13 +61,22 @@ pub(crate) struct Handshake {
     further: Vec<Further>,
     step: Step,
     client_id: Option<i64>,
+    refused: Option<String>,
 }
 
 impl Handshake {
     /// The handshake of a connection that shall speak `protocol` as this user.
     pub(crate) fn new(protocol: Protocol, user: Option<String>, password: Option<Secret>) -> Self {
         let further = Vec::new();
-        Self { protocol, user, password, further, step: Step::Start, client_id: None }
+        Self {
+            protocol,
+            user,
+            password,
+            further,
+            step: Step::Start,
+            client_id: None,
+            refused: None,
+        }
     }
 
     /// With these steps behind the usual ones.
@@ -75,6 +91,11 @@ impl Handshake {
         self.client_id
     }
 
+    /// What the node said to CLIENT TRACKING, where that was an error: whoever asked for it is told.
+    pub(crate) fn refused(&mut self) -> Option<String> {
+        self.refused.take()
+    }
+
     /// Writes a further step: true when there is none.
     fn go_further(&mut self, at: usize, out: &mut Vec<u8>) -> bool {
         let Some(further) = self.further.get(at) else { return true };
@@ -86,6 +107,15 @@ impl Handshake {
             Further::ReadOnly => encode_request(out, &["READONLY"]),
             Further::NoTouch => encode_request(out, &["CLIENT", "NO-TOUCH", "ON"]),
             Further::ClientId => encode_request(out, &["CLIENT", "ID"]),
+            Further::Tracking { words, sink } => {
+                let sink = sink.map(|id| id.to_string());
+                let mut args: Vec<&[u8]> = vec![b"CLIENT", b"TRACKING", b"ON"];
+                if let Some(sink) = &sink {
+                    args.extend([&b"REDIRECT"[..], sink.as_bytes()]);
+                }
+                args.extend(words.iter().map(Vec::as_slice));
+                encode_request(out, &args);
+            }
         }
         false
     }
@@ -148,6 +178,12 @@ impl Handshake {
             }
             // Who may not ask for it can do without.
             (Step::Further(at), Some(_)) if self.further[at] == Further::ClientId => {
+                Ok(self.go_further(at + 1, out))
+            }
+            (Step::Further(at), Some(error))
+                if matches!(self.further[at], Further::Tracking { .. }) =>
+            {
+                self.refused = Some(error);
                 Ok(self.go_further(at + 1, out))
             }
             // The node is there and will say so itself to each command: those are tried again.

@@ -106,7 +106,7 @@ fn server(f: &mut Fields, env: &Env<'_>) {
     f.put("multiplexing_api", "epoll");
     f.put("process_id", std::process::id());
     f.put("tcp_port", env.port);
-    f.put("server_time_usec", (env.outside.unix_ms)() * 1000);
+    f.put("server_time_usec", (env.outside.unix_us)());
     f.put("uptime_in_seconds", up);
     f.put("uptime_in_days", up / 86_400);
     f.put("io_threads_active", env.all_metrics.len());
@@ -116,7 +116,7 @@ fn clients(f: &mut Fields, env: &Env<'_>) {
     f.put("connected_clients", env.clients);
     f.put("maxclients", env.options.clients_max);
     f.put("blocked_clients", sum(env, |m| m.blocked.get()));
-    f.put("tracking_clients", 0);
+    f.put("tracking_clients", sum(env, |m| m.tracking.get()));
 }
 
 fn memory(f: &mut Fields, env: &Env<'_>) {

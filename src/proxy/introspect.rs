@@ -3,6 +3,7 @@
 use super::core::SLOW_KEPT;
 use super::local::{self, Env};
 use super::session::{Client, Replies};
+use super::tracking;
 use crate::cluster::{Endpoint, Slot};
 use crate::command::{Categories, Spec, all, describe};
 use crate::resp::{Encoder, Request, parse_i64};
@@ -20,16 +21,16 @@ pub(super) fn is_name(name: &[u8]) -> bool {
 
 /// TIME.
 pub(super) fn time(env: &Env<'_>, reply: &mut Encoder<'_>) {
-    let unix_ms = (env.outside.unix_ms)();
+    let unix_us = (env.outside.unix_us)();
     reply.array(2);
-    reply.bulk((unix_ms / 1000).to_string());
-    reply.bulk((unix_ms % 1000 * 1000).to_string());
+    reply.bulk((unix_us / 1_000_000).to_string());
+    reply.bulk((unix_us % 1_000_000).to_string());
 }
 
 /// Seconds since the Unix epoch at the proxy's start.
 pub(super) fn start_time(env: &Env<'_>) -> i64 {
     let up = env.now.saturating_duration_since(env.started);
-    ((env.outside.unix_ms)() / 1000) as i64 - up.as_secs() as i64
+    ((env.outside.unix_us)() / 1_000_000) as i64 - up.as_secs() as i64
 }
 
 /// CLIENT …, as far as it concerns this client alone.
@@ -91,17 +92,10 @@ pub(super) fn client(client: &mut Client, request: &Request<'_>, spec: &Spec, ou
                 reply.error("ERR syntax error");
             }
         }
-        "client|getredir" => reply.integer(-1),
+        "client|getredir" => reply.integer(tracking::redirect(client.tracking.as_deref())),
         "client|capa" => reply.ok(),
         "client|trackinginfo" => {
-            reply.map(3);
-            reply.bulk("flags");
-            reply.set(1);
-            reply.bulk("off");
-            reply.bulk("redirect");
-            reply.integer(-1);
-            reply.bulk("prefixes");
-            reply.array(0);
+            tracking::write_info(client.tracking.as_deref(), &mut reply);
         }
         _ => {
             let name = spec.name.replace('|', " ").to_ascii_uppercase();

@@ -6,6 +6,7 @@
 //! them.
 
 use super::handshake::Further;
+use super::link::Owner;
 use crate::resp::Protocol;
 use std::collections::BTreeMap;
 
@@ -52,16 +53,32 @@ pub(super) struct Setup {
     pub read_only: bool,
     /// Whether what they read does not count as used.
     pub no_touch: bool,
+    /// One client has it to itself, and is told when keys change that it has read.
+    pub tracking: Option<Box<TrackingLane>>,
+}
+
+/// A lane of a client that tracks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TrackingLane {
+    /// The client.
+    pub owner: Owner,
+    /// Nodes only say on it what changes: the client's other connections redirect to it.
+    pub hears: bool,
+    /// How it tracks.
+    pub words: Vec<Vec<u8>>,
+    /// The lane on which nodes say what changes, where that is not this one.
+    pub sink: Option<LaneId>,
 }
 
 impl Setup {
     /// Nothing but a protocol.
     pub(super) fn plain(protocol: Protocol) -> Self {
-        Self { protocol, database: 0, read_only: false, no_touch: false }
+        Self { protocol, database: 0, read_only: false, no_touch: false, tracking: None }
     }
 
-    /// The steps of its handshake behind the usual ones.
-    pub(super) fn further(&self) -> Vec<Further> {
+    /// The steps of its handshake behind the usual ones. `sink` is what the node calls the
+    /// connection on which it says what changes.
+    pub(super) fn further(&self, sink: Option<i64>) -> Vec<Further> {
         let mut further = Vec::new();
         if self.database > 0 {
             further.push(Further::Select(self.database));
@@ -72,6 +89,11 @@ impl Setup {
         if self.no_touch {
             further.push(Further::NoTouch);
         }
+        match &self.tracking {
+            Some(of) if of.hears => further.push(Further::ClientId),
+            Some(of) => further.push(Further::Tracking { words: of.words.clone(), sink }),
+            None => {}
+        }
         further
     }
 }
@@ -80,18 +102,24 @@ impl Setup {
 #[derive(Debug)]
 pub(super) struct Lanes {
     setups: BTreeMap<LaneId, Setup>,
+    /// The next one's number.
+    next: u32,
+    /// What is left of a lane that was ended while its connections close.
+    plain: Setup,
 }
 
 impl Lanes {
     /// The two plain ones.
     pub(super) fn new() -> Self {
         let plain = |protocol| (LaneId::plain(protocol), Setup::plain(protocol));
-        Self { setups: BTreeMap::from([plain(Protocol::Resp2), plain(Protocol::Resp3)]) }
+        let setups = BTreeMap::from([plain(Protocol::Resp2), plain(Protocol::Resp3)]);
+        let next = setups.len() as u32;
+        Self { setups, next, plain: Setup::plain(Protocol::Resp2) }
     }
 
     /// What is said on the connections of a lane.
     pub(super) fn setup(&self, lane: LaneId) -> &Setup {
-        self.setups.get(&lane).expect("a lane lives as long as it has sessions or connections")
+        self.setups.get(&lane).unwrap_or(&self.plain)
     }
 
     /// The lane beside this one on which replicas answer reads.
@@ -105,9 +133,16 @@ impl Lanes {
         if let Some((id, _)) = self.setups.iter().find(|(_, setup)| **setup == wanted) {
             return *id;
         }
-        // As many as there are databases, four times: none is ever taken away.
-        let id = LaneId(self.setups.len() as u32);
+        // As many as there are databases, four times, are never taken away; those of clients that
+        // track go with them.
+        let id = LaneId(self.next);
+        self.next += 1;
         self.setups.insert(id, wanted);
         id
+    }
+
+    /// Ends a lane that one client had to itself.
+    pub(super) fn remove(&mut self, lane: LaneId) {
+        self.setups.remove(&lane);
     }
 }

@@ -62,6 +62,12 @@ impl Expect {
         }
     }
 
+    /// What a node says unasked, to the client whose connection this is.
+    fn pushed_to(owner: Owner, now: Instant) -> Self {
+        let Owner { session, incarnation } = owner;
+        Self { session, incarnation, kind: ExpectKind::Push, ..Self::probe(now) }
+    }
+
     /// The reply is that of a whole request, not of a part.
     pub const WHOLE: u32 = u32::MAX;
 }
@@ -83,6 +89,8 @@ pub enum ExpectKind {
     Clean,
     /// `CLIENT UNBLOCK` for a session's blocked connection.
     Unblock,
+    /// Nothing was asked: the node says of itself that keys have changed.
+    Push,
 }
 
 /// The session that has a connection to itself.
@@ -168,6 +176,11 @@ pub struct Link {
     pub role: Role,
     /// What the node calls it (CLIENT ID), where that was asked.
     pub node_client: Option<i64>,
+    /// The client whose lane it is on, where that tracks what it reads: what the node says unasked
+    /// is that client's.
+    pub tracker: Option<Owner>,
+    /// What the node said to CLIENT TRACKING, where that was an error.
+    pub refused_further: Option<String>,
     /// When it was asked for.
     pub opened: Instant,
     /// Since when the node has been silent with something expected of it.
@@ -216,6 +229,8 @@ impl Link {
             lane,
             role,
             node_client: None,
+            tracker: None,
+            refused_further: None,
             opened: now,
             silent_since: now,
             suspect: false,
@@ -381,7 +396,9 @@ impl Link {
                 Phase::Ready => {
                     // We subscribe to nothing on this connection, so a push is no answer to us.
                     if self.input[at] == b'>' {
-                        return Err(LinkError::Unexpected);
+                        let of = self.tracker.ok_or(LinkError::Unexpected)?;
+                        let expect = Expect::pushed_to(of, self.silent_since);
+                        return Ok(Some(Answer { expect, at, len }));
                     }
                     let expect = self.expected.pop_front().ok_or(LinkError::Unexpected)?;
                     if expect.kind == ExpectKind::Retry {
@@ -393,6 +410,7 @@ impl Link {
                     let reply = &self.input[at..at + len];
                     if handshake.answered(reply, &mut self.handshake_out)? {
                         self.node_client = handshake.client_id();
+                        self.refused_further = handshake.refused();
                         self.phase = Phase::Ready;
                     }
                 }

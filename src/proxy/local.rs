@@ -105,6 +105,7 @@ pub(super) fn answer(
             client.authenticated = env.options.password.is_none();
             client.replies = Replies::On;
             client.names = None;
+            client.tracking = None;
             Encoder::new(out, Protocol::Resp2).simple("RESET");
         }
         "select" => match parse_i64(request.arg(1)) {
@@ -311,6 +312,7 @@ pub(super) fn is_available(spec: &Spec) -> bool {
 /// Whether a command that needs connections of its own is one that the proxy has them for.
 fn is_pinned_here(spec: &Spec) -> bool {
     spec.group == Group::Transactions
-        || matches!(spec.name, "client|no-touch" | "wait" | "waitaof")
+        || matches!(spec.name, "client|no-touch" | "client|tracking" | "client|caching")
+        || matches!(spec.name, "wait" | "waitaof" | "monitor")
         || (spec.flags.contains(Flags::BLOCKING) && !spec.keys.is_empty())
 }

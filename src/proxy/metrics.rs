@@ -333,6 +333,8 @@ pub struct WorkerMetrics {
     pub pinned: Cell64,
     /// Clients that wait in a blocking command.
     pub blocked: Cell64,
+    /// Clients that are told when keys change.
+    pub tracking: Cell64,
     /// By [`Redirect`].
     pub redirects: [Cell64; Redirect::ALL.len()],
     /// Frames sent again.

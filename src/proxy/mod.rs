@@ -26,6 +26,7 @@ mod local;
 mod map;
 pub mod metrics;
 mod moderation;
+mod monitors;
 mod options;
 mod pinned;
 mod pipeline;
@@ -38,7 +39,9 @@ mod session;
 mod set_algebra;
 mod show;
 mod sorted_algebra;
+mod stream_read;
 mod topics;
+mod tracking;
 
 pub mod io;
 

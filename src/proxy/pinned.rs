@@ -8,7 +8,7 @@ use crate::command::Spec;
 use crate::resp::{Limits, Protocol, ReplyScanner};
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Everything that a session has connections of its own for. Nearly no session has any.
 #[derive(Debug, Default)]
@@ -145,6 +145,8 @@ pub(super) struct Multi {
     pub exec: Option<u64>,
     /// It was sent on the connection.
     pub exec_sent: bool,
+    /// CLIENT CACHING goes before MULTI.
+    pub caching: Option<bool>,
     /// Why the node will not run what was sent on the connection, once that is known.
     pub not_run: Option<NotRun>,
 }
@@ -284,6 +286,19 @@ pub(super) struct Waits {
     /// Its tries.
     pub tries: Tries,
 }
+
+/// When a wait that begins now is over: never, where it is zero or none. Whoever has closed its end
+/// may be gone, and waits no longer than it must.
+pub(super) fn deadline(wait: Option<Duration>, ended: bool, now: Instant) -> Option<Instant> {
+    match wait {
+        _ if ended => Some(now + SHORTEST),
+        Some(wait) if !wait.is_zero() => now.checked_add(wait),
+        _ => None,
+    }
+}
+
+/// The shortest wait that a node is asked for: zero would be for ever.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 
 /// How a blocked command is ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -49,6 +49,27 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// A request of `frame_len` bytes that lies at `frame_at` of the session's input and is on its
+    /// way to no node yet.
+    pub(super) fn new(frame_at: u64, frame_len: usize, spec: &'static Spec, now: Instant) -> Self {
+        Self {
+            frame_at,
+            frame_len: frame_len as u32,
+            slot: None,
+            keyed: false,
+            link: LinkId::NONE,
+            spec,
+            state: State::InFlight,
+            hops: 0,
+            silences: 0,
+            unsettled: false,
+            unanswered: false,
+            generation: 0,
+            received: now,
+            work: None,
+        }
+    }
+
     /// Its bytes, as a multibulk.
     pub(super) fn frame<'a>(&'a self, input: &'a Input) -> &'a [u8] {
         match self.work.as_ref().and_then(|work| work.frame.as_ref()) {
@@ -97,6 +118,10 @@ pub(super) struct Work {
     pub gather: Option<Gather>,
     /// The subscriptions that it begins or ends.
     pub subscribing: Option<Box<Subscribing>>,
+    /// CLIENT CACHING goes before it.
+    pub caching: Option<bool>,
+    /// What is said out of turn, but not before its parts have made its reply.
+    pub pushes: Vec<u8>,
     /// The question that other workers are asked.
     pub asking: Option<Box<Asking>>,
 }
@@ -276,6 +301,37 @@ impl Pipeline {
             self.arena.shrink_to(ARENA_KEPT);
         }
         released
+    }
+
+    /// Puts something that is said out of turn behind the newest reply that is held, or is being
+    /// gathered. False if there is none.
+    pub(super) fn attach(&mut self, push: &[u8]) -> bool {
+        let holds = |entry: &Entry| match (entry.state, &entry.work) {
+            (State::Held { .. } | State::HeldApart, _) => !entry.unanswered,
+            (State::Gathering, Some(work)) => {
+                work.gather.as_ref().is_some_and(|gather| gather.pending < gather.parts.len())
+            }
+            _ => false,
+        };
+        let Some(at) = self.entries.iter().rposition(holds) else { return false };
+        let entry = &mut self.entries[at];
+        let work = entry.work.get_or_insert_default();
+        match entry.state {
+            State::Gathering => {
+                work.pushes.extend_from_slice(push);
+                return true;
+            }
+            State::Held { at, len } => {
+                let (at, len) = (at as usize, len as usize);
+                work.reply = self.arena[at..at + len].to_vec();
+                self.arena_live -= len;
+                entry.state = State::HeldApart;
+            }
+            _ => {}
+        }
+        work.reply.extend_from_slice(push);
+        self.held_bytes += push.len();
+        true
     }
 
     /// Gives back what a burst needed: for a client that has been idle for a while.

@@ -144,14 +144,20 @@ pub(super) fn in_transaction(spec: &'static Spec, request: &Request<'_>) -> Resu
     })
 }
 
-/// A command over sets of several slots, which is put together here, or what is wrong with it.
-pub(super) fn sets(
+/// A command over several slots that no node runs and that is put together here, or what is wrong
+/// with it.
+pub(super) fn gathered(
     spec: &'static Spec,
     request: &Request<'_>,
-) -> Option<Result<SetAlgebra, &'static str>> {
+    bytes_max: usize,
+) -> Option<Result<Gather, &'static str>> {
     let mut keys = Vec::new();
     for_each_key(spec, request, |key| keys.push(key.index as u32)).ok()?;
-    SetAlgebra::new(spec, request, keys)
+    if let Some(streams) = Gather::of_streams(spec, request, &keys, bytes_max) {
+        return Some(Ok(streams));
+    }
+    let sets = SetAlgebra::new(spec, request, keys)?;
+    Some(sets.map(|sets| Gather::of_sets(sets, request, bytes_max)))
 }
 
 /// The slot of some shard: the same for the same client as long as the map stays, so that its

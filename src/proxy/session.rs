@@ -8,6 +8,7 @@ use super::metrics::ClientEnd;
 use super::options::Options;
 use super::pinned::Pins;
 use super::pipeline::Pipeline;
+use super::tracking::Tracking;
 use crate::cluster::Slot;
 use crate::command::Spec;
 use crate::resp::{Limits, Protocol, RequestDecoder};
@@ -35,6 +36,10 @@ pub(super) struct Session {
     pub listening: Option<Box<Listening>>,
     /// Which connections its requests travel on.
     pub lane: LaneId,
+    /// CLIENT CACHING for the request that is being dispatched.
+    pub caching: Option<bool>,
+    /// How it will be told of changes, once it is known that whom it names is there.
+    pub wanted_tracking: Option<Box<Tracking>>,
     /// What it has connections of its own for.
     pub pins: Option<Box<Pins>>,
     /// Where it has written: a bit for each 256 slots.
@@ -89,6 +94,14 @@ pub(super) struct Client {
     pub gated: bool,
     /// Whether CLIENT PAUSE may hold its requests.
     pub paused: bool,
+    /// Whether what it sends is shown to others.
+    pub monitored: bool,
+    /// Whether it is shown what all send.
+    pub monitors: bool,
+    /// Which of its requests was shown last: one past its place in what the client has sent.
+    pub shown_at: u64,
+    /// Whether it is told when keys change; absent in nearly all.
+    pub tracking: Option<Box<Tracking>>,
     /// Whether it listens to anything.
     pub listens: bool,
     /// Whether it wants replies.
@@ -188,6 +201,10 @@ impl Session {
                 authenticated: !needs_auth,
                 gated: needs_auth,
                 paused: false,
+                monitored: false,
+                monitors: false,
+                shown_at: 0,
+                tracking: None,
                 listens: false,
                 replies: Replies::On,
                 names: None,
@@ -197,6 +214,8 @@ impl Session {
             },
             listening: None,
             lane: LaneId::plain(Protocol::Resp2),
+            caching: None,
+            wanted_tracking: None,
             pins: None,
             written: 0,
             unsettled: 0,

@@ -23,6 +23,9 @@ enum Operation {
     Estimate,
     /// ZUNION and kin.
     Sorted(SortedAlgebra),
+    /// ZUNION and kin with wrong options: Redis looks at the keys first, and says this if all are
+    /// sorted sets.
+    Refused(&'static str),
 }
 
 /// One command over sets of several slots.
@@ -56,7 +59,7 @@ impl SetAlgebra {
             "pfcount" => Operation::Estimate,
             _ => match SortedAlgebra::new(spec, request, keys.len())? {
                 Ok(sorted) => Operation::Sorted(sorted),
-                Err(line) => return Some(Err(line)),
+                Err(line) => Operation::Refused(line),
             },
         };
         Some(Ok(Self { operation, sets: vec![None; keys.len()], keys }))
@@ -71,7 +74,7 @@ impl SetAlgebra {
     pub(super) fn write_fetch(&self, key: &[u8], out: &mut Vec<u8>) {
         match self.operation {
             Operation::Estimate => encode_request(out, &[b"GET", key]),
-            Operation::Sorted(_) => {
+            Operation::Sorted(_) | Operation::Refused(_) => {
                 encode_request(out, &[b"ZUNION", &b"1"[..], key, b"WITHSCORES"]);
             }
             _ => encode_request(out, &[b"SMEMBERS", key]),
@@ -85,6 +88,7 @@ impl SetAlgebra {
     pub(super) fn add(&mut self, part: usize, reply: &[u8]) -> Result<usize, Malformed> {
         let kept = match self.operation {
             Operation::Estimate if matches!(reply, b"$-1\r\n" | b"_\r\n") => return Ok(0),
+            Operation::Refused(_) => return Ok(0),
             Operation::Estimate => bulk_text(reply).ok_or(Malformed)?,
             Operation::Sorted(_) => sorted_algebra::body(reply)?,
             _ => array(reply)?.1,
@@ -100,6 +104,9 @@ impl SetAlgebra {
                 Ok(count) => reply.integer(count as i64),
                 Err(line) => reply.error(line),
             };
+        }
+        if let Operation::Refused(line) = self.operation {
+            return reply.error(line);
         }
         if let Operation::Sorted(sorted) = &self.operation {
             return sorted.write(&self.sets, reply);
@@ -165,8 +172,8 @@ fn limit(request: &Request<'_>, keys: usize) -> Result<usize, &'static str> {
     match (rest.next(), rest.next(), rest.next()) {
         (None, ..) => Ok(0),
         (Some(word), Some(limit), None) if word.eq_ignore_ascii_case(b"limit") => {
-            let limit = parse_i64(limit).ok_or("ERR value is not an integer or out of range")?;
-            usize::try_from(limit).map_err(|_| "ERR LIMIT can't be negative")
+            let limit = parse_i64(limit).and_then(|limit| usize::try_from(limit).ok());
+            limit.ok_or("ERR LIMIT can't be negative")
         }
         _ => Err("ERR syntax error"),
     }

@@ -3,7 +3,6 @@
 use super::requests::Dispatched;
 use super::{Core, SessionId};
 use crate::command::Spec;
-use crate::proxy::lanes::Setup;
 use crate::proxy::local::{self, After, Env};
 use crate::proxy::metrics::{ClientEnd, Outcome};
 use crate::proxy::session::{Replies, Session};
@@ -140,21 +139,12 @@ impl Core {
     /// A command was answered that changes how those behind it are understood.
     pub(super) fn session_changed(&mut self, id: SessionId, spec: &'static Spec, now: Instant) {
         if spec.name == "reset" {
+            self.stop_monitoring(id);
             self.forget_subscriptions(id);
             self.end_pins(id, now);
         }
-        let session = &mut self.sessions[id.index()];
-        session.regate();
-        let client = &session.client;
-        let lane = self.backends.lanes.of(Setup {
-            protocol: client.protocol,
-            database: client.database,
-            no_touch: client.no_touch,
-            read_only: false,
-        });
-        if std::mem::replace(&mut session.lane, lane) != lane {
-            self.change_lane_of_transaction(id, now);
-        }
+        self.sessions[id.index()].regate();
+        self.relane(id, now);
     }
 }
 

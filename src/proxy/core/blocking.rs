@@ -18,7 +18,9 @@ use crate::proxy::error::Failure;
 use crate::proxy::lanes::{Lane, LaneId};
 use crate::proxy::link::{Expect, ExpectKind, LinkId, Role};
 use crate::proxy::metrics::{LinkEnd, Outcome, RideOut};
-use crate::proxy::pinned::{Blocked, NotRun, Pin, Pins, Resolving, Timeout, Tries, Unblock};
+use crate::proxy::pinned::{
+    Blocked, NotRun, Pin, Pins, Resolving, SHORTEST, Timeout, Tries, Unblock, deadline,
+};
 use crate::proxy::retry::{self, AfterLoss, Asked, Loss};
 use crate::proxy::route::{self, Route};
 use crate::proxy::session::Session;
@@ -87,12 +89,7 @@ impl Core {
             link: LinkId::NONE,
             slot,
             keyed,
-            deadline: match wait {
-                _ if gone => Some(now + SHORTEST),
-                Some(wait) if wait.is_zero() => None,
-                Some(wait) => now.checked_add(wait),
-                None => None,
-            },
+            deadline: deadline(wait, gone, now),
             timeout,
             frame: None,
             resolving,
@@ -399,9 +396,6 @@ impl Core {
         }
     }
 }
-
-/// The shortest wait that a node can be asked for; none at all would be for ever.
-const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Where a command says how long it waits, if its arguments have that place.
 fn timeout_of(spec: &Spec, request: &Request<'_>) -> Option<Timeout> {

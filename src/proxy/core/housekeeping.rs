@@ -68,6 +68,7 @@ impl Core {
         self.backends.sync();
         self.look_at_links(now);
         self.look_at_subscriptions(now);
+        self.look_at_trackers(now);
         self.look_at_clients(now);
         self.due(now);
     }
@@ -251,6 +252,7 @@ impl Core {
                 && idle > self.options.idle_timeout
                 && nothing_owed
                 && session.listening.is_none()
+                && !session.client.monitors
             {
                 Some(ClientEnd::Idle)
             } else if let Some((since, at)) = session.coming_in

@@ -15,6 +15,7 @@ mod clients;
 mod exec;
 mod feeds;
 mod housekeeping;
+mod monitors;
 mod order;
 mod pins;
 mod proxy_commands;
@@ -27,6 +28,7 @@ mod slow;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod trackers;
 pub(super) mod transactions;
 mod waits;
 mod watching;
@@ -45,6 +47,7 @@ use super::link::LinkId;
 use super::listeners::Listeners;
 use super::map::ClusterMap;
 use super::metrics::{ClientEnd, LinkEnd, Span, WorkerMetrics};
+use super::monitors::Monitors;
 use super::options::Options;
 use super::replicas::{ReadFrom, ReadTargets};
 use super::retry::Loss;
@@ -86,6 +89,8 @@ pub struct Shared {
     pub(super) scripts: Scripts,
     /// Who listens to what.
     pub listeners: Listeners,
+    /// Who is shown every command.
+    pub monitors: Monitors,
     /// The replicas that may be read from.
     pub reads: ArcSwap<ReadTargets>,
     /// CLIENT PAUSE, while it lasts.
@@ -107,6 +112,12 @@ pub struct Core {
     sessions: Slab<Session>,
     backends: Backends,
     subscriptions: feeds::Subscriptions,
+    /// Clients that are told when keys which they have read change.
+    trackers: trackers::Trackers,
+    /// Whether any client of the proxy is shown every command.
+    monitored: bool,
+    /// What is to be shown to them, line by line.
+    monitor_lines: Vec<u8>,
     /// What other workers are to be told.
     words: Vec<(usize, Word)>,
     pause: Option<Pause>,
@@ -137,8 +148,8 @@ pub struct Core {
 /// What only a shell can know, and an answer may need.
 #[derive(Clone, Copy, Debug)]
 pub struct Outside {
-    /// Milliseconds since the Unix epoch.
-    pub unix_ms: fn() -> u64,
+    /// Microseconds since the Unix epoch.
+    pub unix_us: fn() -> u64,
     /// A number that nobody can guess.
     pub random: fn() -> u64,
     /// What the process uses.
@@ -190,6 +201,9 @@ impl Core {
             sessions: Slab::new(),
             backends,
             subscriptions: feeds::Subscriptions::default(),
+            trackers: trackers::Trackers::default(),
+            monitored: false,
+            monitor_lines: Vec::new(),
             words: Vec::new(),
             pause: None,
             reads_elsewhere,
@@ -219,6 +233,7 @@ impl Core {
         let needs_auth = self.options.password.is_some();
         let mut session = Session::new(self.incarnations, id, peer, local, needs_auth, now);
         session.client.paused = self.pause.is_some();
+        session.client.monitored = self.monitored;
         session.regate();
         self.metrics.clients.add(1);
         self.metrics.clients_total.add(1);
@@ -307,7 +322,9 @@ impl Core {
     pub fn forget(&mut self, id: SessionId, now: Instant) {
         self.end_pins(id, now);
         self.forget_subscriptions(id);
+        self.stop_monitoring(id);
         let session = self.sessions.remove(id.index());
+        self.end_tracker(id, now);
         let end = session.dead.or(session.closing).unwrap_or(ClientEnd::Client);
         self.metrics.clients.sub(1);
         self.metrics.clients_ended[end as usize].add(1);
@@ -428,11 +445,17 @@ impl Core {
         if !self.subscriptions.topics.is_empty() {
             self.keep_subscriptions(now);
         }
+        if !self.trackers.is_empty() {
+            self.keep_trackers(now);
+        }
         while let Some(id) = self.ready.pop() {
             let Some(session) = self.sessions.get_mut(id.index()) else { continue };
             if std::mem::replace(&mut session.listed_to_advance, false) {
                 self.advance(id, now);
             }
+        }
+        if !self.monitor_lines.is_empty() {
+            self.pass_on_to_monitors();
         }
     }
 

@@ -14,7 +14,7 @@ use crate::proxy::error::Failure;
 use crate::proxy::link::{Answer, Expect, ExpectKind, LinkId, Owner, Role};
 use crate::proxy::metrics::{LinkEnd, Outcome, RideOut};
 use crate::proxy::pinned::{NotRun, Pin, Pins, Tries};
-use crate::proxy::pipeline::{Entry, State, Target, Work};
+use crate::proxy::pipeline::{Entry, Target, Work};
 use crate::proxy::retry::{self, Asked, Loss, Progress, Verdict};
 use crate::proxy::session::Session;
 use crate::resp::Encoder;
@@ -72,22 +72,9 @@ impl Core {
         let work = decoder
             .was_inline()
             .then(|| Box::new(Work { frame: Some(request.frame().into()), ..Work::default() }));
-        let seq = pipeline.push(Entry {
-            frame_at: input.position(),
-            frame_len: used as u32,
-            slot: None,
-            keyed: false,
-            link: LinkId::NONE,
-            spec,
-            state: State::InFlight,
-            hops: 0,
-            silences: 0,
-            unsettled: false,
-            unanswered: client.take_unanswered(),
-            generation,
-            received: now,
-            work,
-        });
+        let unanswered = client.take_unanswered();
+        let entry = Entry::new(input.position(), used, spec, now);
+        let seq = pipeline.push(Entry { unanswered, generation, work, ..entry });
         self.metrics.inflight.add(1);
         session.finish_decoding(used, &mut self.buffers);
         seq

@@ -53,6 +53,10 @@ impl Core {
         let Some(owner) = self.backends.topology().owner(slot) else {
             return Err(NoRoute::Uncovered);
         };
+        if self.backends.lanes.setup(lane.id).tracking.is_some() {
+            // What it is told of changes comes from primaries.
+            return self.backends.route(slot, lane, now);
+        }
         let primary = self.backends.topology().node(owner).endpoint.clone();
         let targets = self.shared.reads.load_full();
         let replicas = targets.replicas(&primary);

@@ -3,7 +3,7 @@
 
 use super::{Core, SessionId};
 use crate::proxy::gather::{PartState, Verdict as GatherVerdict};
-use crate::proxy::link::{Answer, Expect, ExpectKind, LinkId};
+use crate::proxy::link::{Answer, Expect, ExpectKind, Link, LinkId};
 use crate::proxy::metrics::{LinkEnd, Outcome, Redirect, RideOut, Took, WorkerMetrics};
 use crate::proxy::pipeline::{State, Target};
 use crate::proxy::retry::{self, Asked, Loss, Verdict};
@@ -47,6 +47,9 @@ impl Core {
         let Some(link) = self.backends.link(id) else { return };
         if !was_ready && link.is_ready() {
             self.backends.ready(id);
+            if link_tracks(self.backends.link(id)) {
+                self.tracker_ready(id, now);
+            }
         }
         // The handshake's next step, the requests that waited for it, or its retirement.
         let Some(link) = self.backends.link(id) else { return };
@@ -61,6 +64,7 @@ impl Core {
         match expect.kind {
             ExpectKind::Request | ExpectKind::Retry => {}
             ExpectKind::Asking | ExpectKind::Probe => return,
+            ExpectKind::Push => return self.pushed(id, answer, now),
             ExpectKind::Pinned | ExpectKind::Clean | ExpectKind::Unblock => {
                 return self.pinned_answer(id, answer, now);
             }
@@ -356,6 +360,7 @@ impl Core {
         if let Some(request) = decoder.request(frame, used) {
             gather.finish(&request, protocol, &mut reply);
         }
+        reply.append(&mut work.pushes);
         entry.state = State::InFlight;
         let outcome = match gather.verdict() {
             GatherVerdict::Ok => Outcome::Ok,
@@ -369,6 +374,10 @@ impl Core {
         }
         self.scratch.reply = reply;
     }
+}
+
+fn link_tracks(link: Option<&mut Link>) -> bool {
+    link.is_some_and(|link| link.tracker.is_some())
 }
 
 pub(super) fn count_redirect(metrics: &WorkerMetrics, line: &[u8]) {

@@ -2,6 +2,7 @@
 
 use super::proxy_commands::is_proxy_command;
 use super::subscriptions::in_subscribed_mode;
+use super::trackers::write_caching;
 use super::{Core, SessionId};
 use crate::cluster::Slot;
 use crate::command::{Class, Flags, Group, Spec, lookup_request};
@@ -229,15 +230,12 @@ impl Core {
         let session = &self.sessions[id.index()];
         let request = session.decoder.request(session.input.undecoded(), session.undispatched);
         let request = request.expect("it was there");
-        let sets = match refusal {
-            route::Refusal::CrossSlot => route::sets(spec, &request),
+        let gather = match refusal {
+            route::Refusal::CrossSlot => route::gathered(spec, &request, self.options.gather_bytes),
             _ => None,
         };
-        match sets {
-            Some(Ok(sets)) => {
-                let gather = Gather::of_sets(sets, &request, self.options.gather_bytes);
-                self.send_parts(id, spec, gather, now)
-            }
+        match gather {
+            Some(Ok(gather)) => self.send_parts(id, spec, gather, now),
             Some(Err(line)) => {
                 self.refuse(id, Some(spec), line.as_bytes(), now);
                 Dispatched::Yes
@@ -266,8 +264,13 @@ impl Core {
         if let Some(dispatched) = self.gate(id, spec, now) {
             return dispatched;
         }
+        if let Some(dispatched) = self.dispatch_caching(id, spec, now) {
+            self.sessions[id.index()].regate();
+            return dispatched;
+        }
         self.sessions[id.index()].client.gated = false;
         let dispatched = self.dispatch(id, now);
+        self.caching_used(id);
         self.sessions[id.index()].regate();
         dispatched
     }
@@ -318,6 +321,9 @@ impl Core {
             Class::Pinned if spec.name == "client|no-touch" => {
                 return self.no_touch(id, spec, now);
             }
+            Class::Pinned if spec.name == "monitor" => return self.monitor(id, spec, now),
+            Class::Pinned if spec.name == "client|tracking" => return self.track(id, spec, now),
+            Class::Pinned if spec.name == "client|caching" => return self.cache(id, spec, now),
             Class::Pinned | Class::Refused => Err(route::refusal(spec)),
             Class::OneSlot | Class::AllOrNothing => unreachable!("routed before"),
         };
@@ -367,6 +373,7 @@ impl Core {
             false => Vec::new(),
         };
         let session = &mut self.sessions[id.index()];
+        let caching = session.caching;
         let Session { input, decoder, pipeline, client, .. } = &mut *session;
         let request = decoder.request(input.undecoded(), used).expect("it was there");
         let frame = decoder.was_inline().then(|| request.frame().into());
@@ -409,6 +416,10 @@ impl Core {
                         end: 0,
                         queued: now,
                     };
+                    if let Some(yes) = caching {
+                        let expect = Expect { kind: ExpectKind::Asking, ..expect };
+                        self.backends.send(link, expect, |out| write_caching(yes, out));
+                    }
                     let gather = &*gather;
                     self.backends.send(link, expect, |out| gather.write_part(part, &request, out));
                 }
@@ -452,22 +463,10 @@ impl Core {
     ) {
         let session = &mut self.sessions[id.index()];
         let used = std::mem::take(&mut session.undispatched);
-        let seq = session.pipeline.push(Entry {
-            frame_at: session.input.position(),
-            frame_len: used as u32,
-            slot: None,
-            keyed: false,
-            link: LinkId::NONE,
-            spec: spec.unwrap_or(local::unknown_spec()),
-            state: State::InFlight,
-            hops: 0,
-            silences: 0,
-            unsettled: false,
-            unanswered,
-            generation: self.backends.topology().generation(),
-            received: now,
-            work: None,
-        });
+        let counted = spec.unwrap_or(local::unknown_spec());
+        let entry = Entry::new(session.input.position(), used, counted, now);
+        let generation = self.backends.topology().generation();
+        let seq = session.pipeline.push(Entry { unanswered, generation, ..entry });
         session.input.advance(used);
         session.client.last = spec.or(session.client.last);
         self.metrics.inflight.add(1);

@@ -251,6 +251,7 @@ impl Core {
             end: 0,
             queued: now,
         };
+        let caching = session.pipeline.get(seq).and_then(|entry| entry.work.as_ref()?.caching);
         let script =
             session.pipeline.get(seq).and_then(|entry| entry.work.as_ref()?.script.clone());
         if let Some(body) = script {
@@ -263,6 +264,10 @@ impl Core {
             self.backends
                 .send(link, expect, |out| out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n"));
         }
+        if let Some(caching) = caching {
+            self.send_caching(link, caching, now);
+        }
+        let session = &mut self.sessions[id.index()];
         expect.kind = ExpectKind::Retry;
         if let Some(link) = self.backends.link(link) {
             link.retrying += 1;
@@ -329,6 +334,7 @@ impl Core {
         let endpoint = link.endpoint.clone();
         let subscriber = link.subscriber;
         let owner = link.role.owner();
+        let (tracker, lane) = (link.tracker, link.lane);
         let expected = link.close();
         self.backends.detach(id, end, why, now);
         if end != LinkEnd::Retired {
@@ -339,6 +345,9 @@ impl Core {
         }
         if subscriber {
             self.subscriber_lost(id);
+        }
+        if let Some(tracker) = tracker {
+            self.tracker_lost(tracker, lane, &endpoint);
         }
         if let Some(owner) = owner {
             let waited = self.options.backend_timeout;

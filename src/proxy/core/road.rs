@@ -6,16 +6,17 @@
 
 use super::proxy_commands::Rows;
 use super::slow::SlowRequest;
+use super::trackers::Invalidated;
 use super::{Core, Dispatched, SessionId};
 use crate::command::Spec;
 use crate::proxy::clients::ClientFilter;
-use crate::proxy::link::LinkId;
 use crate::proxy::metrics::Outcome;
 use crate::proxy::pipeline::{Entry, State, Work};
 use crate::proxy::show::{Cell, Table};
 use crate::proxy::topics::Listener;
 use crate::resp::{Encoder, Protocol};
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What one worker sends to another.
@@ -30,6 +31,19 @@ enum Kind {
     Answer { asker: Asker, answer: Answer },
     /// The pause has begun, changed or ended.
     Paused,
+    /// There are monitors where there were none, or the other way round.
+    Monitored,
+    /// What the sender's clients have sent, for monitors; nothing where it was too much.
+    Shown(Option<Arc<[u8]>>),
+    /// Keys have changed that a client of the sender has read, and another client is told.
+    Invalidated(Invalidated),
+    /// That other client is not there any more.
+    NobodyThere {
+        /// Who tracks.
+        tracker: Listener,
+        /// Who was to be told.
+        redirect: u64,
+    },
 }
 
 /// Whose request waits for answers.
@@ -61,6 +75,10 @@ pub(super) enum Query {
     SlowCount,
     /// They are forgotten.
     ForgetSlow,
+    /// From here on what its clients send is shown to monitors.
+    Monitored,
+    /// Whether the client with this number is one of its: its own number plus one if so.
+    Find(u64),
 }
 
 /// What a worker answers: its part of a sum, and of a list that is sorted in the end.
@@ -90,6 +108,8 @@ pub(super) enum Finish {
     Found,
     /// The rows, under these columns.
     Table(&'static [&'static str]),
+    /// No reply yet: whoever is to be told of changes was looked for.
+    Redirect,
 }
 
 /// A request that waits for other workers.
@@ -116,6 +136,10 @@ impl Core {
             }
             Kind::Answer { asker, answer } => self.heard_answer(asker, answer, now),
             Kind::Paused => self.take_pause(now),
+            Kind::Monitored => self.take_monitoring(),
+            Kind::Shown(lines) => self.heard_for_monitors(lines),
+            Kind::Invalidated(of) => self.tell_redirected(of, now),
+            Kind::NobodyThere { tracker, redirect } => self.redirect_is_broken(tracker, redirect),
         }
         self.go_on(now);
     }
@@ -125,6 +149,28 @@ impl Core {
         for worker in self.other_workers() {
             self.words.push((worker, Word(Kind::Paused)));
         }
+    }
+
+    /// Tells every other worker that there are monitors, or none any more.
+    pub(super) fn tell_of_monitors(&mut self) {
+        for worker in self.other_workers() {
+            self.words.push((worker, Word(Kind::Monitored)));
+        }
+    }
+
+    /// Tells the monitors of another worker.
+    pub(super) fn tell_monitors(&mut self, worker: usize, lines: Option<Arc<[u8]>>) {
+        self.words.push((worker, Word(Kind::Shown(lines))));
+    }
+
+    /// Tells a worker what a client of its is to be told.
+    pub(super) fn pass_on_invalidation(&mut self, worker: usize, of: Invalidated) {
+        self.words.push((worker, Word(Kind::Invalidated(of))));
+    }
+
+    /// Tells a worker that whoever its client redirects to is not here.
+    pub(super) fn deny_redirect(&mut self, worker: usize, tracker: Listener, redirect: u64) {
+        self.words.push((worker, Word(Kind::NobodyThere { tracker, redirect })));
     }
 
     fn other_workers(&self) -> impl Iterator<Item = usize> + use<> {
@@ -147,20 +193,11 @@ impl Core {
         let unanswered = session.client.take_unanswered();
         let asking = Asking { waiting: self.all_metrics.len(), answer: Answer::default(), finish };
         let seq = session.pipeline.push(Entry {
-            frame_at: session.input.position(),
-            frame_len: used as u32,
-            slot: None,
-            keyed: false,
-            link: LinkId::NONE,
-            spec,
             state: State::Asking,
-            hops: 0,
-            silences: 0,
-            unsettled: false,
             unanswered,
             generation: self.backends.topology().generation(),
-            received: now,
             work: Some(Box::new(Work { asking: Some(Box::new(asking)), ..Work::default() })),
+            ..Entry::new(session.input.position(), used, spec, now)
         });
         session.input.advance(used);
         self.metrics.inflight.add(1);
@@ -182,6 +219,15 @@ impl Core {
             Query::Slow => self.list_slow(),
             Query::SlowCount => self.count_slow(),
             Query::ForgetSlow => self.forget_slow(),
+            Query::Monitored => {
+                self.take_monitoring();
+                Answer::default()
+            }
+            Query::Find(client) => {
+                let here = self.sessions.iter().any(|(_, session)| session.client.id == *client);
+                let count = if here { self.worker as i64 + 1 } else { 0 };
+                Answer { count, ..Answer::default() }
+            }
             Query::Unblock { client, error } => {
                 let count = i64::from(self.unblock(*client, *error, now));
                 Answer { count, ..Answer::default() }
@@ -206,6 +252,10 @@ impl Core {
         asking.answer.slow.extend(answer.slow);
         if asking.waiting > 0 {
             return;
+        }
+        if asking.finish == Finish::Redirect {
+            let worker = usize::try_from(asking.answer.count - 1).ok();
+            return self.redirect_found(listener.session, seq, worker, now);
         }
         let mut reply = Vec::new();
         asking.write(session.client.protocol, &mut reply);
@@ -234,7 +284,7 @@ impl Asking {
                 reply.array(self.answer.slow.len());
                 self.answer.slow.iter().for_each(|request| request.write(&mut reply));
             }
-            Finish::Done => reply.ok(),
+            Finish::Done | Finish::Redirect => reply.ok(),
             Finish::Count => reply.integer(self.answer.count),
             Finish::Found if self.answer.count > 0 => reply.ok(),
             Finish::Found => reply.error("ERR No such client"),

@@ -80,7 +80,7 @@ impl Core {
         let Some(request) = decoder.request(frame, used) else { return };
         let noted = SlowRequest {
             number: self.shared.slow_requests.fetch_add(1, Ordering::Relaxed),
-            unix_seconds: (self.outside.unix_ms)() / 1000,
+            unix_seconds: (self.outside.unix_us)() / 1_000_000,
             took_us,
             args: shortened(&request),
             peer: session.client.peer.to_string(),

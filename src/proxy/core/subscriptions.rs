@@ -92,15 +92,32 @@ impl Core {
         if session.is_subscribing() && verb(spec).is_none() {
             return Some(Dispatched::WaitForAll);
         }
+        if let Some(line) = self.only_monitors(id, spec) {
+            self.refuse(id, Some(spec), line.as_bytes(), now);
+            return Some(Dispatched::Yes);
+        }
+        let session = &self.sessions[id.index()];
+        let monitored = session.client.monitored;
         if session.pins.as_ref().is_some_and(|pins| pins.queues(spec)) {
+            if monitored && ends_or_breaks_multi(spec) {
+                self.show_to_monitors(id, spec);
+            }
             return Some(self.dispatch_in_multi(id, spec, now));
         }
         let listens = session.client.protocol == Protocol::Resp2 && session.listening.is_some();
         let allowed = verb(spec).is_some() || matches!(spec.name, "ping" | "quit" | "reset");
         if listens && !allowed {
             let line = in_subscribed_mode(spec.name);
+            // An EXEC that is refused says so for its transaction, even where there is none.
+            let line = match line.strip_prefix("ERR ") {
+                Some(why) if spec.name == "exec" => format!("{EXEC_REFUSED}{why}"),
+                _ => line,
+            };
             self.refuse(id, Some(spec), line.as_bytes(), now);
             return Some(Dispatched::Yes);
+        }
+        if monitored {
+            self.show_to_monitors(id, spec);
         }
         None
     }
@@ -149,23 +166,13 @@ impl Core {
         // Confirmations come even to a client that wants no replies, as messages do.
         session.client.take_unanswered();
         let seq = session.pipeline.push(Entry {
-            frame_at: session.input.position(),
-            frame_len: used as u32,
-            slot: None,
-            keyed: false,
-            link: LinkId::NONE,
-            spec,
             state: State::Subscribing,
-            hops: 0,
-            silences: 0,
-            unsettled: false,
-            unanswered: false,
             generation: self.backends.topology().generation(),
-            received: now,
             work: Some(Box::new(Work {
                 subscribing: Some(Box::new(subscribing)),
                 ..Work::default()
             })),
+            ..Entry::new(session.input.position(), used, spec, now)
         });
         session.undispatched = 0;
         session.input.advance(used);
@@ -417,7 +424,9 @@ impl Session {
         client.listens = self.listening.is_some();
         let restricted = client.listens && client.protocol == Protocol::Resp2;
         let queues = self.pins.as_ref().is_some_and(|pins| pins.is_open());
-        let restricted = restricted || client.paused || queues;
+        let watched = client.monitored || client.monitors;
+        let caching = client.tracking.as_ref().is_some_and(|of| of.caching.is_some());
+        let restricted = restricted || client.paused || queues || watched || caching;
         let gated = !client.authenticated || restricted || self.is_subscribing();
         self.client.gated = gated;
     }
@@ -445,6 +454,9 @@ impl Session {
     }
 }
 
+/// What goes before the reason for which an EXEC is refused.
+const EXEC_REFUSED: &str = "EXECABORT Transaction discarded because of: ";
+
 /// What a RESP2 client that listens is told of any other command.
 pub(super) fn in_subscribed_mode(name: &str) -> String {
     format!(
@@ -462,6 +474,11 @@ fn confirm(reply: &mut Encoder<'_>, word: &str, name: Option<&[u8]>, count: i64)
         None => reply.null(),
     }
     reply.integer(count);
+}
+
+/// Whether a command is carried out while a transaction is open, not queued in it.
+fn ends_or_breaks_multi(spec: &Spec) -> bool {
+    matches!(spec.name, "exec" | "discard" | "multi" | "watch")
 }
 
 /// What a command does with subscriptions: of which kind, and whether it begins or ends them.

@@ -10,6 +10,7 @@
 
 use super::pins::{Leaves, Lost};
 use super::requests::Dispatched;
+use super::trackers::write_caching;
 use super::{Core, SessionId};
 use crate::cluster::Slot;
 use crate::command::Spec;
@@ -257,6 +258,10 @@ impl Core {
         multi.not_run = None;
         multi.exec_sent = false;
         let exec = multi.exec;
+        if let Some(caching) = multi.caching {
+            let expect = Expect { kind: ExpectKind::Asking, ..expect };
+            self.backends.send(link, expect, |out| write_caching(caching, out));
+        }
         self.backends.send(link, expect, |out| out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n"));
         for number in 0..multi.queued().len() {
             let queued = &multi.queued()[number];

@@ -15,7 +15,7 @@ use crate::proxy::elements::{array, element_len, integer};
 use crate::proxy::error::Failure;
 use crate::proxy::link::{Expect, LinkId, Role};
 use crate::proxy::metrics::{LinkEnd, Outcome};
-use crate::proxy::pinned::{Pin, Tries, Waits};
+use crate::proxy::pinned::{Pin, Tries, Waits, deadline};
 use crate::proxy::retry::Loss;
 use crate::proxy::route;
 use crate::proxy::session::Session;
@@ -56,11 +56,7 @@ impl Core {
         session.pins_mut().waits = Some(Waits {
             seq,
             parts: Vec::new(),
-            deadline: match timeout {
-                _ if gone => Some(now + Duration::from_millis(1)),
-                Some(0) | None => None,
-                Some(ms) => now.checked_add(Duration::from_millis(ms)),
-            },
+            deadline: deadline(timeout.map(Duration::from_millis), gone, now),
             sent_before: gone,
             tries: Tries::default(),
         });

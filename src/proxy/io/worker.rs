@@ -183,7 +183,7 @@ fn before_sleep(pause: Duration) {
 
 /// What a machine may ask of the world.
 const OUTSIDE: Outside = Outside {
-    unix_ms: || crate::clock::Now::read().unix_ms,
+    unix_us: || crate::clock::Now::read().unix_us(),
     random: unguessable,
     figures: super::figures::read,
 };

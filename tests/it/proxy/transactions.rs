@@ -154,50 +154,6 @@ fn scar_09_a_slot_that_moves_inside_a_transaction_is_no_error() {
     }
 }
 
-/// MULTI, WATCH, SUBSCRIBE, HELLO or BLPOP let onto a shared connection (shotover, aster): one
-/// client sets a state, twenty others see nothing of it.
-#[test]
-fn scar_07_the_state_of_one_client_is_never_anothers() {
-    for cluster in clusters() {
-        let proxy = Keyway::proxy(&cluster.seeds(), &["--workers", "2"]);
-        reach_all(&cluster, &proxy);
-        let states: &[&[&str]] = &[
-            &["MULTI"],
-            &["MULTI", "SET {s}a 1"],
-            &["WATCH {s}a"],
-            &["WATCH {s}a", "MULTI", "SET {s}a 2"],
-            &["BLPOP {s}list 0"],
-            &["XREAD BLOCK 0 STREAMS {s}stream $"],
-            &["HELLO 3"],
-            &["CLIENT REPLY OFF"],
-            &["CLIENT SETNAME somebody"],
-            &["SUBSCRIBE {s}channel"],
-        ];
-        for state in states {
-            let mut holder = proxy.client();
-            for line in *state {
-                let words: Vec<&str> = line.split(' ').collect();
-                holder.try_send(&words).expect("it is connected");
-            }
-            let mut others: Vec<Client> = (0..20).map(|_| proxy.client()).collect();
-            for other in &mut others {
-                assert_eq!(other.call(&["PING"]), Reply::simple("PONG"), "{state:?}");
-                other.ok(&["SET", "{s}b", "1"]);
-                assert_eq!(other.call(&["GET", "{s}b"]), Reply::bulk("1"), "{state:?}");
-                let exec = other.call(&["EXEC"]);
-                assert_eq!(exec.as_error(), Some(&b"ERR EXEC without MULTI"[..]), "{state:?}");
-                other.ok(&["MULTI"]);
-                assert_eq!(other.call(&["INCR", "{s}n"]), queued(), "{state:?}");
-                let ran = other.call(&["EXEC"]);
-                assert!(matches!(&ran, Reply::Array(of) if of.len() == 1), "{state:?}: {ran:?}");
-                assert_eq!(other.call(&["CLIENT", "GETNAME"]), Reply::Null, "{state:?}");
-                let all = other.call(&["HGETALL", "{s}nothing"]);
-                assert_eq!(all, Reply::Array(Vec::new()), "{state:?}: not a RESP3 map");
-            }
-        }
-    }
-}
-
 /// Crash in MULTI/EXEC, or when a client leaves half way (Envoy#23651 #26342 #38585 #45870;
 /// redis-cluster-proxy#61 #118).
 #[test]

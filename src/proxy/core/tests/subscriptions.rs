@@ -37,7 +37,7 @@ impl World {
     }
 
     /// A client that listens to these channels, at node A.
-    fn listener(&mut self, channels: &str) -> SessionId {
+    pub(super) fn listener(&mut self, channels: &str) -> SessionId {
         let client = self.client();
         self.send(client, &format!("SUBSCRIBE {channels}"));
         for command in self.heard_by(NODE_A).split(" | ") {

@@ -45,7 +45,7 @@ impl World {
         let half = view("0-8191", "8192-16383", 1);
         shared.map.publish(&half, &at(NODE_A), now, now);
         let outside =
-            Outside { unix_ms: || 1_700_000_000_123, random: || 7, figures: Figures::default };
+            Outside { unix_us: || 1_700_000_000_123_456, random: || 7, figures: Figures::default };
         let metrics = Arc::new(vec![Arc::default()]);
         let core = Core::new(Arc::new(options), shared, 0, metrics, outside, now);
         Self { core, now }
@@ -127,6 +127,7 @@ impl World {
             link.endpoint == at(port)
                 && !link.is_closed()
                 && link.role == Role::Shared
+                && link.tracker.is_none()
                 && link.subscriber == subscriber
         };
         self.core.backends.links().find(wanted).map(|(id, _)| id)
