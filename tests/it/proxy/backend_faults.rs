@@ -106,7 +106,7 @@ fn garbage_from_a_node_reaches_no_other_client() {
 /// A connection that breaks after any byte of the replies to four commands: what was answered is
 /// delivered, reads are run again, and a write that may have run is in doubt, and not run again.
 #[test]
-fn a_connection_lost_after_any_byte_is_judged_exactly() {
+fn scar_06_a_connection_lost_after_any_byte_is_judged_exactly() {
     let Some((cluster, relays, proxy)) = behind_relays(TIMING) else { return };
     let tag = cluster.key_of(0, "reset");
     let (counter, value) = (format!("{{{tag}}}:counter"), format!("{{{tag}}}:value"));
@@ -257,7 +257,7 @@ fn a_refused_connection_is_ridden_out() {
 /// before it was answered, so nothing is in doubt and nothing is lost. RESP2 (PING) and RESP3
 /// (HELLO 3), the latter's longer answer at a sample.
 #[test]
-fn a_handshake_cut_anywhere_costs_a_wait_and_no_error() {
+fn scar_16_a_handshake_cut_anywhere_costs_a_wait_and_no_error() {
     let Some((cluster, relays, mut proxy)) = behind_relays(TIMING) else { return };
     let key = cluster.key_of(0, "handshake");
     for (resp3, cuts) in [(false, vec![0, 1, 3, 6]), (true, vec![0, 1, 20, 60, 100])] {

@@ -39,7 +39,7 @@ fn count(proxy: &Server, number: usize, stop: &AtomicBool, total: &AtomicUsize) 
 }
 
 #[test]
-fn a_failover_is_a_pause_and_not_an_error() {
+fn scar_02_a_failover_is_a_pause_and_not_an_error() {
     let Some(mut cluster) = Cluster::redis(3, 1) else { return };
     let proxy = Keyway::proxy(&cluster.seeds(), &[]);
     reach_all(&cluster, &proxy);

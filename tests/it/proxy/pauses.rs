@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const UNDISTURBED: Duration = Duration::from_millis(500);
 
 #[test]
-fn a_stopped_node_delays_only_those_who_use_it() {
+fn scar_20_a_stopped_node_delays_only_those_who_use_it() {
     let Some((mut cluster, proxy)) = redis_and_proxy("") else { return };
     let stopped_key = cluster.key_of(0, "stopped");
     let other_keys = [cluster.key_of(1, "other"), cluster.key_of(2, "other")];
@@ -45,7 +45,7 @@ fn a_stopped_node_delays_only_those_who_use_it() {
 /// Backend time-outs shorter than the pause: connections are given up with replies still to come,
 /// and those must reach nobody.
 #[test]
-fn a_late_reply_reaches_no_other_request() {
+fn scar_01_a_late_reply_reaches_no_other_request() {
     let yaml = "timing:\n  suspect_after: 200ms\n  backend_timeout: 700ms\n  ride_out: 10s\n";
     let Some((mut cluster, proxy)) = redis_and_proxy(yaml) else { return };
     let key = cluster.key_of(0, "late");

@@ -109,7 +109,7 @@ fn a_reshard_under_load_loses_nothing() {
 /// A slot that is half way moved: both its keys that stay and those that have left are served,
 /// and nothing of ASK or TRYAGAIN reaches a client.
 #[test]
-fn a_slot_half_way_moved_is_served_whole() {
+fn scar_04_a_slot_half_way_moved_is_served_whole() {
     let Some(cluster) = Cluster::redis(2, 0) else { return };
     let proxy = Keyway::proxy(&cluster.seeds(), &[]);
     let mut client = proxy.client();

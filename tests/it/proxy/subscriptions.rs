@@ -123,7 +123,7 @@ fn keyspace_events_of_every_primary_come_once() {
 /// Scar 14, and S08: a slot leaves, its node says `sunsubscribe` unasked, and neither the client
 /// that listens nor anybody whose commands are under way notices.
 #[test]
-fn a_shard_channel_follows_its_slot_to_another_node() {
+fn scar_14_a_shard_channel_follows_its_slot_to_another_node() {
     for cluster in [Cluster::redis(3, 0), Cluster::valkey(3, 0)].into_iter().flatten() {
         let proxy = Keyway::proxy(&cluster.seeds(), &["--workers", "1"]);
         reach_all(&cluster, &proxy);
