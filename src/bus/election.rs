@@ -42,6 +42,8 @@ pub(super) struct Election {
     /// When it asks for votes, or has.
     starts: Instant,
     rank: u32,
+    /// How many other shards without their primary go first.
+    shard_rank: u32,
     /// The epoch it asked in, and who voted for it.
     asked: Option<(Epoch, BTreeSet<NodeKey>)>,
 }
@@ -151,14 +153,16 @@ impl Member {
     }
 
     fn schedule_election(&mut self, now: Now, primary: NodeKey, manual: bool) {
-        let (delay, rank) = if manual {
-            (Duration::ZERO, 0)
+        let (delay, rank, shard_rank) = if manual {
+            (Duration::ZERO, 0, 0)
         } else {
             let spread = Duration::from_millis(self.rng.random_range(0..START_SPREAD_MS));
             let (rank, shard_rank) = (self.rank(primary), self.shard_rank(primary));
-            (START_DELAY + spread + RANK_DELAY * rank + SHARD_DELAY * shard_rank, rank)
+            let delay = START_DELAY + spread + RANK_DELAY * rank + SHARD_DELAY * shard_rank;
+            (delay, rank, shard_rank)
         };
-        self.election = Some(Election { starts: now.instant + delay, rank, asked: None });
+        let starts = now.instant + delay;
+        self.election = Some(Election { starts, rank, shard_rank, asked: None });
         tracing::info!(
             "Start of election delayed for {} milliseconds (rank #{rank}, offset {}).",
             delay.as_millis(),
@@ -172,10 +176,15 @@ impl Member {
         }
     }
 
-    /// While we wait, a replica that has more data may have told us so.
+    /// While we wait, a replica that has more data may have told us so, and other shards may have
+    /// turned out to be without their primary, too.
     fn fall_back_in_rank(&mut self, primary: NodeKey) {
-        let rank = self.rank(primary);
+        let (rank, shard_rank) = (self.rank(primary), self.shard_rank(primary));
         let Some(election) = &mut self.election else { return };
+        if shard_rank > election.shard_rank {
+            election.starts += SHARD_DELAY * (shard_rank - election.shard_rank);
+            election.shard_rank = shard_rank;
+        }
         if rank > election.rank {
             let added = RANK_DELAY * (rank - election.rank);
             election.starts += added;

@@ -18,6 +18,8 @@ pub(crate) struct Checkers {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     written: BTreeMap<u64, Option<NodeId>>,
+    /// Writes of which a client was told that a replica has them.
+    confirmed: BTreeSet<u64>,
 }
 
 impl Checkers {
@@ -28,6 +30,16 @@ impl Checkers {
 
     pub(crate) fn written(&mut self, shard: Option<NodeId>, what: u64) {
         self.written.insert(what, shard);
+    }
+
+    /// A client was told that a replica has its write.
+    pub(crate) fn confirm(&mut self, what: u64) {
+        self.confirmed.insert(what);
+    }
+
+    /// Those writes, with their shards.
+    pub(crate) fn confirmed(&self) -> impl Iterator<Item = (Option<NodeId>, u64)> {
+        self.confirmed.iter().map(|what| (self.written[what], *what))
     }
 
     /// Everything that was written so far.

@@ -96,6 +96,41 @@ fn a_replica_without_the_data_is_not_elected() {
     world.run_until("all is well", Duration::from_secs(30), World::agrees_and_is_ok);
 }
 
+/// WAIT 1 and one crash, between any two steps of any node: what the client was told holds. A crash
+/// loses what was not synced, so a primary comes back when it was replaced (as `keyway up` has it).
+#[test]
+fn what_a_replica_was_said_to_have_survives_one_crash() {
+    let seeds = std::env::var("KEYWAY_SEEDS").ok().and_then(|text| text.parse().ok());
+    let mut confirmed = 0;
+    for seed in 0..seeds.unwrap_or(40_u64) {
+        let mut world = World::new(seed, 6);
+        world.form_with_replicas(3);
+        for host in 0..6 {
+            world.write_to(host);
+        }
+        let time = Duration::from_millis(world.random(3000) as u64);
+        world.run(time);
+        let victim = world.random(6);
+        let outputs = world.random(60) as u32 + 1;
+        world.crash_after(victim, outputs);
+        world.run_until("a crash", Duration::from_secs(20), |world| !world.is_alive(victim));
+        if victim < 3 {
+            let replaced = |world: &World| owner_of_share(world, victim) == Some(victim + 3);
+            world.run_until("a promotion", PROMOTION_MAX, replaced);
+        }
+        let time = Duration::from_millis(world.random(5_000) as u64);
+        world.run(time);
+        world.restart(victim);
+        world.run_until("all is well", Duration::from_secs(60), |world| {
+            world.agrees_and_is_ok() && world.replicas_have_their_primarys_data()
+        });
+        println!("seed {seed}, victim {victim}");
+        world.assert_confirmed_writes_are_there();
+        confirmed += world.checkers.confirmed().count();
+    }
+    assert!(confirmed > 1000, "only {confirmed} writes were waited for");
+}
+
 #[test]
 fn an_operator_changes_primaries_and_no_write_is_lost() {
     for seed in 0..20 {

@@ -9,5 +9,6 @@ mod cost;
 mod data;
 mod failover;
 mod gossip;
+mod streams;
 mod swarm;
 mod world;

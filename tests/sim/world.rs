@@ -5,7 +5,8 @@
 //! host that is stopped (SIGSTOP) finds everything that was sent to it when it goes on.
 
 use crate::checkers::Checkers;
-use crate::data::Data;
+use crate::data::{Conn, Data};
+use crate::streams::Streams;
 use keyway::bus::{self, Change, Input, IpRange, LinkId, Member, Options, Output, Refusal};
 use keyway::clock::Now;
 use keyway::cluster::{Durable, NodeFlags, NodeId, Slot, SlotSet};
@@ -21,8 +22,8 @@ pub(crate) const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a connection to nowhere takes to fail.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a partition holds a packet before it is tried again.
-const STALL: Duration = Duration::from_millis(100);
-/// How often a replica gets what its primary has written.
+pub(crate) const STALL: Duration = Duration::from_millis(100);
+/// How often replication looks what is due.
 const COPY_EVERY: Duration = Duration::from_millis(40);
 /// How often what was written reaches the disk for good (`appendfsync everysec`).
 const FSYNC_EVERY: Duration = Duration::from_secs(1);
@@ -43,13 +44,24 @@ pub(crate) struct Host {
 /// One end of a connection.
 type End = (usize, LinkId);
 
-enum Event {
+pub(crate) enum Event {
     Tick,
-    Dialled { link: LinkId, to: SocketAddr },
+    Dialled {
+        link: LinkId,
+        to: SocketAddr,
+    },
     Opened(LinkId),
     Closed(LinkId),
-    Arrived { link: LinkId, bytes: Vec<u8>, from: usize },
+    Arrived {
+        link: LinkId,
+        bytes: Vec<u8>,
+        from: usize,
+    },
     Copy,
+    /// The next bytes of a replication stream have come.
+    Stream(Conn),
+    /// A replication stream has ended.
+    StreamClosed(Conn),
     Fsync,
     Write,
 }
@@ -57,7 +69,8 @@ enum Event {
 pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     start: Now,
-    now: Now,
+    pub(crate) now: Now,
+    pub(crate) streams: Streams,
     rng: SmallRng,
     sequence: u64,
     events: BTreeMap<(Instant, u64), (usize, u32, Event)>,
@@ -67,7 +80,7 @@ pub(crate) struct World {
     /// Pairs, from and to, between which nothing gets through.
     cut: BTreeSet<(usize, usize)>,
     /// Pairs between which everything takes longer.
-    slow: BTreeMap<(usize, usize), Duration>,
+    pub(crate) slow: BTreeMap<(usize, usize), Duration>,
     pub(crate) checkers: Checkers,
     /// What the last write was.
     written: u64,
@@ -91,6 +104,7 @@ impl World {
             hosts: Vec::new(),
             start: now,
             now,
+            streams: Streams::default(),
             rng: SmallRng::seed_from_u64(seed),
             sequence: 0,
             events: BTreeMap::new(),
@@ -106,9 +120,10 @@ impl World {
         for host in 0..hosts {
             let seed = world.rng.random();
             let member = Member::new(Self::options(node_timeout), None, seed, world.now);
+            let data = Data::new(world.rng.random());
             world.hosts.push(Host {
                 member,
-                data: Data::default(),
+                data,
                 disk: None,
                 alive: true,
                 stopped_until: None,
@@ -141,17 +156,17 @@ impl World {
         self.hosts[host].member.view().myself().id
     }
 
-    fn schedule(&mut self, host: usize, after: Duration, event: Event) {
+    pub(crate) fn schedule(&mut self, host: usize, after: Duration, event: Event) {
         self.sequence += 1;
         let life = self.hosts[host].life;
         self.events.insert((self.now.instant + after, self.sequence), (host, life, event));
     }
 
-    fn delay(&mut self) -> Duration {
+    pub(crate) fn delay(&mut self) -> Duration {
         Duration::from_micros(self.rng.random_range(100..20_000))
     }
 
-    fn is_cut(&self, from: usize, to: usize) -> bool {
+    pub(crate) fn is_cut(&self, from: usize, to: usize) -> bool {
         self.cut.contains(&(from, to))
     }
 
@@ -232,6 +247,7 @@ impl World {
         self.hosts[host].alive = false;
         self.hosts[host].life += 1;
         self.hosts[host].stopped_until = None;
+        self.end_streams_of(host);
         self.hosts[host].data.crash();
         let ends: Vec<End> = self.peers.keys().filter(|end| end.0 == host).copied().collect();
         for end in ends {
@@ -330,6 +346,7 @@ impl World {
                         (0..self.hosts.len()).find(at).expect("an address of this world")
                     });
                     self.hosts[host].data.follow(of);
+                    self.carry_out(host);
                 }
                 Output::PauseWrites(until) => self.hosts[host].data.pause(until),
                 Output::SlotsLost(_) | Output::Deliver(_) => {}
@@ -360,9 +377,11 @@ impl World {
                 self.schedule(host, after.max(Duration::from_millis(1)), Event::Tick);
             }
             Event::Copy => {
-                self.copy(host);
+                self.look_after_stream(host);
                 self.schedule(host, COPY_EVERY, Event::Copy);
             }
+            Event::Stream(conn) => self.stream_arrived(host, conn),
+            Event::StreamClosed(conn) => self.stream_closed(host, conn),
             Event::Fsync => {
                 self.hosts[host].data.fsync();
                 self.schedule(host, FSYNC_EVERY, Event::Fsync);
@@ -404,25 +423,8 @@ impl World {
             self.written += 1;
             data.write(self.written);
             self.checkers.written(myself.shard_id, self.written);
+            self.carry_out(host);
         }
-    }
-
-    /// A replica gets what its primary has.
-    fn copy(&mut self, host: usize) {
-        let Some(from) = self.hosts[host].data.source() else { return };
-        let reached = self.hosts[from].alive
-            && self.hosts[from].stopped_until.is_none()
-            && !self.hosts[from].member.is_guarded()
-            && !self.is_cut(from, host)
-            && !self.is_cut(host, from);
-        if !reached {
-            self.hosts[host].data.lose_link();
-            return;
-        }
-        let theirs = std::mem::take(&mut self.hosts[from].data);
-        let now = self.now.instant;
-        self.hosts[host].data.copy(&theirs, now);
-        self.hosts[from].data = theirs;
     }
 
     fn dial(&mut self, host: usize, link: LinkId, to: SocketAddr) {
@@ -471,6 +473,18 @@ impl World {
             self.run(Duration::from_millis(100));
         }
         self.now.instant.saturating_duration_since(begin)
+    }
+
+    /// Every write of which a client was told that a replica has it is there, at the primary of its
+    /// shard.
+    pub(crate) fn assert_confirmed_writes_are_there(&self) {
+        let primaries: Vec<&Host> =
+            self.alive().filter(|host| host.member.view().myself().is_voter()).collect();
+        for (shard, what) in self.checkers.confirmed() {
+            let of_shard = |host: &&&Host| host.member.view().myself().shard_id == shard;
+            let host = primaries.iter().find(of_shard).expect("its shard has a primary");
+            assert!(host.data.log().contains(&what), "write {what} is lost");
+        }
     }
 
     fn alive(&self) -> impl Iterator<Item = &Host> {
