@@ -274,6 +274,5 @@ fn options(directives: &Directives, host: &dyn Host) -> Options {
             .filter(|name| is_hostname(name))
             .map(str::to_owned),
         allow_from: allowed(directives.text("cluster-allow-from"), host),
-        ..Options::new(listen)
     }
 }
