@@ -6,7 +6,7 @@ use super::session::Session;
 use crate::clock::Now;
 use crate::command::Spec;
 use crate::resp::{Encoder, Protocol, Request};
-use crate::store::{Db, Keyspace};
+use crate::store::{Db, Expired, Keyspace};
 use std::time::Duration;
 
 /// What a command does. The arity of `request` is checked before; the reply goes straight into
@@ -110,6 +110,18 @@ impl<'a> Ctx<'a> {
     /// Whether a key is there and not past its expiry. Does not count as a use of it.
     pub(super) fn exists(&mut self, db: usize, key: &[u8]) -> bool {
         self.keyspace.db(db, self.now.unix_ms).contains(key)
+    }
+
+    /// Whether commands are run that have been run elsewhere, or before: a primary's stream, the
+    /// append-only file. What has expired meanwhile had not when they were.
+    pub(super) fn runs_late(&self) -> bool {
+        self.keyspace.on_expired() == Expired::Keep
+    }
+
+    /// Whether a key that expires then is to go at once, and not to be kept until it does: it has gone
+    /// by now, and nothing that is still to be run could have saved it.
+    pub(super) fn has_passed(&self, at_ms: u64) -> bool {
+        at_ms <= self.now.unix_ms && !self.runs_late()
     }
 
     /// The database that the client has selected, and where the reply goes.

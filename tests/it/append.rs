@@ -55,6 +55,28 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// A key that was to expire, and then was not to, is there when the file is read after that time.
+#[test]
+fn a_key_that_was_persisted_in_time_is_there_after_a_restart() {
+    let mut server = Server::keyway_node(&ALWAYS);
+    let mut client = server.client();
+    let words = |text: &'static str| -> Vec<&str> { text.split(' ').collect() };
+    let replies = client.pipeline(&[
+        words("SET kept value"),
+        words("PEXPIRE kept 500"),
+        words("PERSIST kept"),
+        words("SET gone value"),
+        words("PEXPIRE gone 500"),
+    ]);
+    assert!(replies.iter().all(|reply| reply.as_error().is_none()), "{replies:?}");
+    let passed = || (client.integer(&["EXISTS", "gone"]) == 0).then_some(());
+    eventually(WITHIN, passed).expect("the time passes");
+    server.kill();
+    server.restart();
+    assert_eq!(server.client().call(&["GET", "kept"]), Reply::bulk("value"));
+    assert_eq!(server.client().integer(&["EXISTS", "gone"]), 0);
+}
+
 #[test]
 fn what_was_acknowledged_is_there_after_a_kill() {
     let mut server = Server::keyway_node(&ALWAYS);

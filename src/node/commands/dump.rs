@@ -96,7 +96,7 @@ fn restore(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         ttl => Some(ctx.now.unix_ms.saturating_add(ttl)),
     };
     let replaced = ctx.db().remove(key);
-    if expires_at.is_some_and(|at| at <= ctx.now.unix_ms) {
+    if expires_at.is_some_and(|at| ctx.has_passed(at)) {
         // It would be gone before anybody could see it.
         if replaced {
             ctx.modified(key);

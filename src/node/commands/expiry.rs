@@ -82,13 +82,14 @@ fn expire(
     let conditions = Conditions::parse(request)?;
     let now_ms = ctx.now.unix_ms;
     let at = unit.milliseconds(integer(request.arg(2))?, now_ms, command)?;
+    let over = u64::try_from(at).is_ok_and(|at| ctx.has_passed(at));
     let mut db = ctx.db();
     let before = db.write(key).map(|entry| entry.expires_at());
     let allowed = before.is_some_and(|before| conditions.allow(before.map(|at| at as i64), at));
     if allowed {
         // A time that has passed removes the key here and now.
         let event = match u64::try_from(at) {
-            Ok(at) if at > now_ms => {
+            Ok(at) if !over => {
                 db.set_expiry(key, Expiry::At(at));
                 if ctx.propagates() {
                     let mut at_text = itoa::Buffer::new();

@@ -180,6 +180,7 @@ fn getex(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let key = request.arg(1);
     let options = SetOptions::parse(request, 2, Grammar::GetEx)?;
     let now_ms = ctx.now.unix_ms;
+    let late = ctx.runs_late();
     let (mut db, out) = ctx.data();
     let Some(text) = db.text(key)? else {
         out.null();
@@ -192,7 +193,7 @@ fn getex(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     write_text(out, Some(text));
     let event = match expiry {
         // A time that has passed removes the key here and now.
-        Some((unit, at)) if unit.is_absolute() && at <= now_ms => {
+        Some((unit, at)) if unit.is_absolute() && at <= now_ms && !late => {
             db.remove(key);
             ctx.propagate_as(&[removal(ctx.server.settings.lazy_expire), key]);
             "del"
