@@ -33,6 +33,9 @@ const SHARD_DELAY: Duration = Duration::from_millis(500);
 const VOTES_TIMEOUTS: u32 = 2;
 /// but at least so long.
 const VOTES_MIN: Duration = Duration::from_secs(2);
+/// Votes are under way for less than that: two elections in one epoch that are not decided by then
+/// have split them.
+const TIE_AFTER: Duration = Duration::from_millis(300);
 /// An election that was not won is tried again after so many times the wait for votes.
 const RETRY_AFTER: u32 = 2;
 
@@ -46,6 +49,9 @@ pub(super) struct Election {
     shard_rank: u32,
     /// The epoch it asked in, and who voted for it.
     asked: Option<(Epoch, BTreeSet<NodeKey>)>,
+    /// Another shard's replica asked in the same epoch: if this one has not won by then, neither has
+    /// the votes, and it asks in another epoch after that pause.
+    tied: Option<(Instant, Duration)>,
 }
 
 /// Why a replica whose primary has failed does not stand for election.
@@ -137,7 +143,30 @@ impl Member {
                 self.take_over(now, primary, epoch);
                 Ok(())
             }
-            Some(_) => Err(Unfit::WaitingForVotes),
+            Some(_) => {
+                if let Some((_, pause)) = election.tied.take_if(|(at, _)| now.instant >= *at) {
+                    tracing::info!("The votes of this epoch are split: asking again in another.");
+                    election.asked = None;
+                    election.starts = now.instant + pause;
+                }
+                Err(Unfit::WaitingForVotes)
+            }
+        }
+    }
+
+    /// Somebody else asks for votes. Every voter has one in an epoch: where two shards lost their
+    /// primaries at once and both ask in the same, neither may get enough, and the next try would be
+    /// many seconds away. So both ask again, in epochs of their own, and in an order.
+    pub(super) fn notice_rival(&mut self, now: Now, rival: NodeKey, header: &Header) {
+        let Some(own) = self.view.myself().primary else { return };
+        let Some(theirs) = self.view.node(rival).primary.filter(|theirs| *theirs != own) else {
+            return;
+        };
+        let goes_first = self.view.node(own).id < self.view.node(theirs).id;
+        let pause = if goes_first { Duration::ZERO } else { SHARD_DELAY };
+        let Some(election) = &mut self.election else { return };
+        if election.asked.as_ref().is_some_and(|(epoch, _)| *epoch == header.current_epoch) {
+            election.tied.get_or_insert((now.instant + TIE_AFTER, pause));
         }
     }
 
@@ -162,7 +191,7 @@ impl Member {
             (delay, rank, shard_rank)
         };
         let starts = now.instant + delay;
-        self.election = Some(Election { starts, rank, shard_rank, asked: None });
+        self.election = Some(Election { starts, rank, shard_rank, asked: None, tied: None });
         tracing::info!(
             "Start of election delayed for {} milliseconds (rank #{rank}, offset {}).",
             delay.as_millis(),

@@ -71,6 +71,8 @@ pub struct Node {
     pub failed_at: Option<Now>,
     /// When one of its replicas last got our vote.
     pub voted_at: Option<Instant>,
+    /// Which replica that was.
+    pub voted_for: Option<NodeKey>,
     /// Since when it has slots, had replicas, and has none left that works.
     pub orphaned_at: Option<Instant>,
     /// Which primaries say that they cannot reach it, and when they last did.
@@ -103,6 +105,7 @@ impl Node {
             data_received: None,
             failed_at: None,
             voted_at: None,
+            voted_for: None,
             orphaned_at: None,
             reports: BTreeMap::new(),
             outbound: None,

@@ -10,8 +10,8 @@ use crate::clock::Now;
 use crate::cluster::{Epoch, NodeFlags, Slot};
 use std::time::Duration;
 
-/// After a vote, the replicas of that primary get no other for so many node timeouts: the one
-/// that was voted for needs time to tell everybody.
+/// After a vote, the other replicas of that primary get none for so many node timeouts: the one that
+/// was voted for needs time to tell everybody. If it asks again itself, it has not won.
 const VOTE_AGAIN_TIMEOUTS: u32 = 2;
 
 /// Why a replica does not get our vote. The texts are those of Redis's log, where operators look
@@ -60,6 +60,7 @@ impl Member {
     /// A replica asks for our vote. Its epoch has been taken over as the current one by now, if
     /// it was a higher one.
     pub(super) fn handle_vote_request(&mut self, now: Now, candidate: NodeKey, header: &Header) {
+        self.notice_rival(now, candidate, header);
         let id = header.sender;
         let primary = match self.judge_vote_request(now, candidate, header) {
             Ok(primary) => primary,
@@ -72,7 +73,9 @@ impl Member {
         };
         let epoch = self.view.current_epoch;
         self.view.last_vote_epoch = epoch;
-        self.view.node_mut(primary).voted_at = Some(now.instant);
+        let voted = self.view.node_mut(primary);
+        voted.voted_at = Some(now.instant);
+        voted.voted_for = Some(candidate);
         self.out.persist = true;
         tracing::info!("Failover auth granted to {id} for epoch {epoch}");
         if let Some(link) = self.view.node(candidate).outbound {
@@ -108,8 +111,11 @@ impl Member {
         if !replaced.flags.any(NodeFlags::FAIL) && !header.force_ack {
             return Err(VoteRefusal::PrimaryIsUp);
         }
-        self.rest_after_vote(now, replaced)
-            .map_or(Ok(()), |left| Err(VoteRefusal::VotedLately(left)))?;
+        if replaced.voted_for != Some(candidate)
+            && let Some(left) = self.rest_after_vote(now, replaced)
+        {
+            return Err(VoteRefusal::VotedLately(left));
+        }
         let asked = header.config_epoch;
         for slot in header.slots.iter() {
             let owner = view.owner(slot).map(|owner| view.node(owner).config_epoch);

@@ -59,6 +59,26 @@ fn two_primaries_that_die_at_once_are_both_replaced() {
     }
 }
 
+/// Both replicas ask in one epoch, as neither hears the other in time: nobody gets enough votes, and
+/// they ask again at once.
+#[test]
+fn two_elections_in_one_epoch_are_decided_soon() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 10);
+        world.form_with_replicas(5);
+        for (one, other) in [(6, 8), (8, 6)] {
+            world.slow_down(one, other, Duration::from_millis(800));
+        }
+        world.crash(1);
+        world.crash(3);
+        world.run_until("both are replaced", PROMOTION_MAX + Duration::from_secs(2), |world| {
+            is_primary(world, 6) && is_primary(world, 8)
+        });
+        world.heal();
+        world.run_until("all is well", Duration::from_secs(10), World::agrees_and_is_ok);
+    }
+}
+
 #[test]
 fn the_replica_with_the_most_data_is_elected() {
     for seed in 0..20 {

@@ -6,8 +6,8 @@
 //! `KEYWAY_ROUNDS` says how many of each.
 
 use super::ledger::{Ledger, Outcome, write};
-use super::{PROMOTION_MAX, SOON, is_primary};
-use crate::support::{Client, Cluster, Kind, wait_for};
+use super::{NODE_TIMEOUT, PROMOTION_MAX, SOON, is_primary};
+use crate::support::{Client, Cluster, Kind, eventually, wait_for};
 use keyway::resp::Reply;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 
 /// Writes that are acknowledged before a trouble begins, and after it has passed.
 const ACKNOWLEDGED: usize = 300;
+/// How often a trouble is tried that is not alone.
+const ATTEMPTS: usize = 5;
 
 /// A primary and its replica, by their places in the cluster.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pair {
     share: usize,
     primary: usize,
@@ -49,14 +51,30 @@ struct Rounds {
     pairs: [Pair; 2],
     /// How many troubles there were: each has lists of its own.
     count: usize,
+    /// How many of them were not the only one: on a machine that stands still for seconds, a cluster
+    /// replaces primaries by itself.
+    disturbed: usize,
     figures: BTreeMap<Trouble, Figures>,
+    /// The most that a promotion may take.
+    bound: Duration,
 }
 
 impl Rounds {
     fn new(primaries: [Kind; 5], replicas: [Kind; 2]) -> Option<Self> {
         let cluster = Cluster::mixed_with(&primaries, &replicas, &["--appendonly", "yes"])?;
         let pair = |share| Pair { share, primary: share, replica: primaries.len() + share };
-        Some(Self { cluster, pairs: [pair(0), pair(1)], count: 0, figures: BTreeMap::new() })
+        // Redis 7.0 lets replicas of two shards stand in one epoch, where neither may win: it tries
+        // again after twice the wait for votes.
+        let redis = primaries.iter().chain(&replicas).any(|kind| *kind == Kind::Redis);
+        let bound = if redis { PROMOTION_MAX + NODE_TIMEOUT * 4 } else { PROMOTION_MAX };
+        Some(Self {
+            bound,
+            cluster,
+            pairs: [pair(0), pair(1)],
+            count: 0,
+            disturbed: 0,
+            figures: BTreeMap::new(),
+        })
     }
 
     fn round(&mut self) {
@@ -67,8 +85,33 @@ impl Rounds {
         self.trouble(Trouble::Manual, &[0]);
     }
 
-    /// One trouble under load, and what was lost in it.
+    /// One trouble under load, and what was lost in it; again if it was not the only one.
     fn trouble(&mut self, trouble: Trouble, of: &[usize]) {
+        for _ in 0..ATTEMPTS {
+            self.pairs = self.look();
+            if self.attempt(trouble, of) {
+                return;
+            }
+            self.disturbed += 1;
+        }
+        panic!("primaries were replaced without a reason, {ATTEMPTS} times in a row");
+    }
+
+    /// Who is the primary of each pair.
+    fn look(&self) -> [Pair; 2] {
+        self.pairs.map(|pair| {
+            let exchanged = Pair { primary: pair.replica, replica: pair.primary, ..pair };
+            let one = || match [pair.primary, pair.replica].map(|n| is_primary(&self.cluster, n)) {
+                [true, false] => Some(pair),
+                [false, true] => Some(exchanged),
+                _ => None,
+            };
+            eventually(SOON, one).expect("one primary of two")
+        })
+    }
+
+    /// False if something else replaced a primary meanwhile: such a run says nothing.
+    fn attempt(&mut self, trouble: Trouble, of: &[usize]) -> bool {
         self.count += 1;
         let fault = format!("trouble {}, {trouble:?}", self.count);
         let lists: Vec<(usize, String)> = of
@@ -81,7 +124,7 @@ impl Rounds {
             .collect();
         let stable = self.cluster.nodes()[self.cluster.primaries() - 1].port();
         let (stop, count) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let (ledgers, first) = std::thread::scope(|scope| {
+        let ran = std::thread::scope(|scope| {
             // Also when a wait below fails: the scope waits for its threads.
             let _stop = StopAtEnd(&stop);
             let writers: Vec<_> = lists
@@ -98,7 +141,10 @@ impl Rounds {
                 wait_for(what, SOON, || count.load(Ordering::Relaxed) >= from + ACKNOWLEDGED);
             };
             passed("writes before");
-            self.begin(trouble, of);
+            if self.look() != self.pairs {
+                return None;
+            }
+            let took = self.begin(trouble, of)?;
             passed("writes after a promotion");
             let first: Vec<Vec<u64>> = lists
                 .iter()
@@ -106,12 +152,17 @@ impl Rounds {
                 .collect();
             self.end(trouble, of);
             passed("writes after the old primary is back");
+            if self.look() != self.pairs {
+                return None;
+            }
             stop.store(true, Ordering::Relaxed);
             let ledgers: Vec<Ledger> =
                 writers.into_iter().map(|writer| writer.join().expect("it goes on")).collect();
-            (ledgers, first)
+            Some((ledgers, first, took))
         });
+        let Some((ledgers, first, took)) = ran else { return false };
         let figures = self.figures.entry(trouble).or_default();
+        figures.promotions.extend(took);
         for ((ledger, (pair, key)), first) in ledgers.iter().zip(&lists).zip(first) {
             let Pair { primary, replica, .. } = self.pairs[*pair];
             let there = list(&self.cluster, primary, key);
@@ -130,10 +181,12 @@ impl Rounds {
             });
             self.cluster.nodes()[primary].client().call(&["DEL", key]);
         }
+        true
     }
 
-    /// What happens, up to the moment where each primary is replaced.
-    fn begin(&mut self, trouble: Trouble, of: &[usize]) {
+    /// What happens, up to the moment where each primary is replaced, and how long that took. None if
+    /// a primary was none any more.
+    fn begin(&mut self, trouble: Trouble, of: &[usize]) -> Option<Vec<Duration>> {
         let pairs: Vec<Pair> = of.iter().map(|&pair| self.pairs[pair]).collect();
         let since = Instant::now();
         for pair in &pairs {
@@ -141,16 +194,20 @@ impl Rounds {
                 Trouble::Kill | Trouble::KillTwo => self.cluster.node_mut(pair.primary).kill(),
                 Trouble::Stop => self.cluster.node_mut(pair.primary).pause(),
                 Trouble::Manual => {
-                    self.cluster.nodes()[pair.replica].client().ok(&["CLUSTER", "FAILOVER"]);
+                    let mut replica = self.cluster.nodes()[pair.replica].client();
+                    if replica.call(&["CLUSTER", "FAILOVER"]) != Reply::simple("OK") {
+                        return None;
+                    }
                 }
             }
         }
+        let mut all = Vec::new();
         for (pair, &at) in pairs.iter().zip(of) {
             wait_for("a promotion", SOON, || is_primary(&self.cluster, pair.replica));
-            let took = since.elapsed();
-            self.figures.entry(trouble).or_default().promotions.push(took);
+            all.push(since.elapsed());
             self.pairs[at] = Pair { primary: pair.replica, replica: pair.primary, ..*pair };
         }
+        Some(all)
     }
 
     /// The old primaries are back, as replicas.
@@ -163,10 +220,7 @@ impl Rounds {
                 Trouble::Manual => {}
             }
         }
-        for &pair in of {
-            let old = self.pairs[pair].replica;
-            wait_for("the old primary is a replica", SOON, || !is_primary(&self.cluster, old));
-        }
+        self.look();
         self.cluster.await_agreement();
         self.cluster.await_replicas_online();
     }
@@ -190,9 +244,17 @@ impl Rounds {
                 seconds(pause),
             );
         }
+        if self.disturbed > 0 {
+            let disturbed = self.disturbed;
+            let _ = writeln!(
+                std::io::stderr(),
+                "measured: {what}: {disturbed} troubles more were not the only one at the time, and \
+                 were tried again: the machine is busy"
+            );
+        }
         for (trouble, figures) in &self.figures {
             let took = &figures.promotions;
-            assert!(took.iter().all(|took| *took <= PROMOTION_MAX), "{trouble:?}: {took:?}");
+            assert!(took.iter().all(|took| *took <= self.bound), "{trouble:?}: {took:?}");
         }
     }
 }
