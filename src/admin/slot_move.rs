@@ -85,6 +85,8 @@ pub struct SlotMove {
     replace: bool,
     /// How often in a row keys did not get over.
     failures: u32,
+    /// How often in a row a change of the slot was not confirmed by the node's replicas.
+    unconfirmed: u32,
     keys_moved: u64,
 }
 
@@ -95,8 +97,17 @@ const FAILURES_MAX: u32 = 50;
 impl SlotMove {
     /// A move from its first step. Steps that were done before are harmless to repeat.
     pub fn new(slot: Slot, from: NodeId, to: NodeId, route: Route) -> Self {
-        let phase = Phase::Open;
-        Self { slot, from, to, route, phase, replace: false, failures: 0, keys_moved: 0 }
+        Self {
+            slot,
+            from,
+            to,
+            route,
+            phase: Phase::Open,
+            replace: false,
+            failures: 0,
+            unconfirmed: 0,
+            keys_moved: 0,
+        }
     }
 
     /// The slot.
@@ -114,9 +125,9 @@ impl SlotMove {
         matches!(self.phase, Phase::Drain(_))
     }
 
-    /// Whether the last keys did not get over, and the shell does well to wait a moment.
+    /// Whether the last step did not go through, and the shell does well to wait a moment.
     pub fn is_stalled(&self) -> bool {
-        self.failures > 0
+        self.failures + self.unconfirmed > 0
     }
 
     /// What is to be done next; `batch` is how many keys one command may take along. `None` when
@@ -143,6 +154,13 @@ impl SlotMove {
     /// The node refused; the move is best begun again later.
     pub fn handle(&mut self, reply: &Reply) -> Result<(), Stuck> {
         let error = reply.as_error();
+        // A replica was slow to confirm what its primary was told (Valkey 8): nothing has changed there.
+        let unconfirmed = error.filter(|text| contains(text, b"NOREPLICAS"));
+        if let (Some(text), false) = (unconfirmed, self.phase == Phase::Tell) {
+            self.unconfirmed += 1;
+            return if self.unconfirmed > FAILURES_MAX { Err(self.stuck(text)) } else { Ok(()) };
+        }
+        self.unconfirmed = 0;
         self.phase = match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Open => {
                 self.accept(error)?;
@@ -350,6 +368,31 @@ mod tests {
             assert!(tries < 100, "it gives up");
         };
         assert!(stuck.to_string().starts_with("slot 7: IOERR"), "{stuck}");
+    }
+
+    #[test]
+    fn a_step_that_replicas_did_not_confirm_in_time_is_taken_again() {
+        let late = || Reply::error("NOREPLICAS Not enough good replicas to write.");
+        let mut machine = a_move();
+        let orders = run(
+            &mut machine,
+            &[late(), ok(), late(), late(), ok(), keys(&[]), late(), ok(), late(), ok(), ok()],
+        );
+        let nodes: Vec<&str> =
+            orders.iter().map(|order| order.rsplit(": ").next().expect("it")).collect();
+        assert_eq!(nodes[0], nodes[1]);
+        assert_eq!((nodes[2], nodes[3]), (nodes[4], nodes[4]));
+        assert_eq!(orders[6], "Destination: CLUSTER SETSLOT 7 NODE B");
+        assert_eq!(orders[6], orders[7]);
+        assert_eq!(orders[8], "Source: CLUSTER SETSLOT 7 NODE B");
+        assert_eq!(machine.order(10), None);
+
+        let mut machine = a_move();
+        let refusals = (0..100).find_map(|_| machine.handle(&late()).err());
+        assert!(
+            refusals.is_some_and(|stuck| stuck.answer.starts_with("NOREPLICAS")),
+            "it gives up"
+        );
     }
 
     #[test]
