@@ -11,6 +11,7 @@ mod introspection;
 mod limits;
 mod monitors;
 mod pauses;
+mod pipelines;
 mod replica_reads;
 mod reshard;
 mod scars;
