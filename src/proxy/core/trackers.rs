@@ -38,6 +38,8 @@ pub(super) struct Trackers {
     clients: BTreeMap<SessionId, Tracker>,
     /// Something is to be looked at: a connection came or went, or one begins.
     stale: bool,
+    /// Not every client had all of its connections at the last look.
+    incomplete: bool,
     /// The map's generation at the last look.
     generation: u64,
 }
@@ -324,6 +326,7 @@ impl Core {
         if !moved && !std::mem::take(&mut self.trackers.stale) {
             return;
         }
+        self.trackers.incomplete = false;
         let ids: Vec<SessionId> = self.trackers.clients.keys().copied().collect();
         for id in ids {
             let Some(tracker) = self.trackers.clients.get_mut(&id) else { continue };
@@ -336,9 +339,9 @@ impl Core {
         }
     }
 
-    /// Something is to be looked at again at the next turn.
+    /// Time has passed: connections that could not be had are asked for again.
     pub(super) fn look_at_trackers(&mut self, now: Instant) {
-        if !self.trackers.is_empty() {
+        if self.trackers.incomplete {
             self.trackers.stale = true;
             self.keep_trackers(now);
         }
@@ -366,6 +369,7 @@ impl Core {
                 Err(no_route) => missing = Some(no_route.to_string()),
             }
         }
+        self.trackers.incomplete |= missing.is_some();
         let Some(seq) = opening else { return };
         let entry = self.sessions[id.index()].pipeline.get(seq);
         let waited = entry.map(|entry| now.saturating_duration_since(entry.received));
