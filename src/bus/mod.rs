@@ -26,6 +26,7 @@ mod output;
 mod packet;
 mod replica_migration;
 mod role;
+mod tamper;
 mod view;
 mod vote;
 
@@ -40,6 +41,7 @@ pub use options::{BUS_PORT_OFFSET, InvalidIpRange, IpRange, LINK_BUFFER_MAX, Opt
 pub use output::{Input, LinkId, Output};
 pub use packet::{Body, Broadcast, Extension, Gossip, GossipEntry, Header, Kind, Packet, Update};
 pub use role::{Replication, Source};
+pub use tamper::{Drops, Ends};
 pub use view::{Address, Node, NodeKey, View};
 pub use vote::VoteRefusal;
 
@@ -85,6 +87,8 @@ pub struct Member {
     guarded_until: Option<Instant>,
     /// Everyone is to hear at once of what we own, and since when: once for all that changed in this turn.
     announce_since: Option<Now>,
+    /// What DEBUG has thrown away.
+    drops: Drops,
     /// Something changed that the cluster's state may depend on.
     recheck_state: bool,
     started: Instant,
@@ -126,6 +130,7 @@ impl Member {
             manual: None,
             guarded_until: None,
             announce_since: None,
+            drops: Drops::default(),
             recheck_state: true,
             started: now.instant,
             in_minority_at: None,
@@ -242,6 +247,9 @@ impl Member {
     fn handle_packet(&mut self, now: Now, link: LinkId, packet: Packet) {
         let Some(known) = self.links.get(&link) else { return };
         self.stats.count_received(packet.kind());
+        if self.is_dropped(packet.kind()) {
+            return;
+        }
         let (header, body) = match packet {
             Packet::Full { header, body } => (header, body),
             Packet::Light(broadcast) => {

@@ -3,11 +3,13 @@
 //! ```text
 //! file      := { line "\n" }       # `#` begins a comment line; `include FILE` reads another file
 //! line      := name { word }       # words as in an inline command: "a b", "\x00", 'it\'s'
-//! arguments := [ FILE | "-" ] { "--" name { word } }
+//! arguments := [ FILE | "-" ] [ name { word } ] { "--" name { word } | "--name word …" }
 //! ```
+//! The word behind a name alone may begin with two dashes itself.
 //! Only the grammar is here. What the names mean, and what each may hold, the node knows.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -155,31 +157,33 @@ impl NodeConfig {
         Ok(())
     }
 
-    /// `--name word … --name word …`
+    /// `[ name word … ] { --name word … | "--name word …" }`
     fn read_arguments(&mut self, args: &[String]) -> Result<(), FatalConfig> {
+        let is_name = |arg: &&String| arg.starts_with("--");
         let mut rest = args;
-        while let Some((name, others)) = rest.split_first() {
-            let Some(bare) = name.strip_prefix("--") else {
-                let place = Place::Arguments(name.clone());
-                let reason = "A directive begins with two dashes, as in --port 7000".to_owned();
-                return Err(FatalConfig { place, reason });
+        while let Some((first, others)) = rest.split_first() {
+            let text = first.strip_prefix("--").unwrap_or(first);
+            let mut words = split_words(text).unwrap_or_default().into_iter();
+            let Some(name) = words.next() else {
+                let reason = "Unbalanced quotes in configuration line".to_owned();
+                return Err(FatalConfig { place: Place::Arguments(text.to_owned()), reason });
             };
-            let count = others.iter().take_while(|arg| !arg.starts_with("--")).count();
-            let mut words = others[..count].to_vec();
-            // A single argument may hold several words: --save "60 1". An empty one is a value.
-            if let [only] = words.as_slice()
-                && let Some(split) = split_words(only)
-                && split.len() > 1
-                && takes_many(bare)
-            {
-                words = split;
+            let mut words: Vec<String> = words.collect();
+            // A name alone takes the next argument, whatever that looks like. `save` may do without.
+            let takes_next = words.is_empty()
+                && others.first().is_some_and(|next| !next.starts_with("--") || name != "save");
+            let given = usize::from(takes_next);
+            let count = given + others[given..].iter().take_while(|arg| !is_name(arg)).count();
+            words.extend_from_slice(&others[..count]);
+            let mut shown = text.to_owned();
+            for word in &others[..count] {
+                write!(shown, " {word:?}").expect("a text takes all that is written");
             }
-            let place = Place::Arguments(format!("{name} {}", words.join(" ")));
-            let name = bare.to_ascii_lowercase();
-            if name == "include" && words.len() == 1 {
-                self.read_file(Path::new(&words[0]), &place, 1)?;
-            } else {
-                self.directives.push(NodeDirective { name, words, place });
+            let place = Place::Arguments(shown);
+            let name = name.to_ascii_lowercase();
+            match (name.as_str(), words.as_slice()) {
+                ("include", [path]) => self.read_file(Path::new(path), &place, 1)?,
+                _ => self.directives.push(NodeDirective { name, words, place }),
             }
             rest = &others[count..];
         }
@@ -223,20 +227,6 @@ impl NodeConfig {
     }
 }
 
-/// Directives whose value is a list of words.
-fn takes_many(name: &str) -> bool {
-    const MANY: [&str; 7] = [
-        "bind",
-        "client-output-buffer-limit",
-        "latency-tracking-info-percentiles",
-        "oom-score-adj-values",
-        "replicaof",
-        "save",
-        "slaveof",
-    ];
-    MANY.iter().any(|known| known.eq_ignore_ascii_case(name))
-}
-
 /// Splits a line into words as an inline command is split; `None` when its quotes do not match.
 fn split_words(line: &str) -> Option<Vec<String>> {
     let words = crate::resp::split_inline(line.as_bytes())?;
@@ -264,15 +254,39 @@ mod tests {
             parse(&args).expect("valid"),
             [
                 directive("port", &["7000"]),
-                directive("save", &["60", "1"]),
+                directive("save", &["60 1"]),
                 directive("save", &[""]),
                 directive("bind", &["127.0.0.1", "::1"]),
             ]
         );
-        assert!(
-            parse(&["--port", "1", "--requirepass", "a b"])
-                .expect("valid")
-                .contains(&directive("requirepass", &["a b"]))
+        for (args, expected) in [
+            (&["--requirepass", "a b"][..], &[directive("requirepass", &["a b"])][..]),
+            // In one argument, quoted as in a file.
+            (&["--requirepass 'a b'"], &[directive("requirepass", &["a b"])]),
+            (&["--Port 1", "--dir x"], &[directive("port", &["1"]), directive("dir", &["x"])]),
+            // A value may begin with dashes.
+            (
+                &["--requirepass", "--a", "--port", "1"],
+                &[directive("requirepass", &["--a"]), directive("port", &["1"])],
+            ),
+            (&["--port", "--dir"], &[directive("port", &["--dir"])]),
+            (&["--save", "--port", "1"], &[directive("save", &[]), directive("port", &["1"])]),
+            (&["--port", "1", "--save"], &[directive("port", &["1"]), directive("save", &[])]),
+            (&["--port"], &[directive("port", &[])]),
+        ] {
+            assert_eq!(parse(args).expect("valid"), expected, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn words_behind_a_file_are_a_directive() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("node.conf");
+        std::fs::write(&file, "").expect("written");
+        let file = file.to_str().expect("text");
+        assert_eq!(
+            parse(&[file, "port", "1", "--hz", "2"]).expect("valid"),
+            [directive("port", &["1"]), directive("hz", &["2"])]
         );
     }
 

@@ -65,6 +65,9 @@ pub enum LogError {
     /// Something that is no command.
     #[error("Bad file format reading the append only file at byte {0}")]
     Format(u64),
+    /// A command that this node does not run. The text is Redis's.
+    #[error("Unknown command '{0}' reading the append only file")]
+    Unknown(String),
 }
 
 const LIMITS: Limits = Limits {
@@ -255,6 +258,11 @@ impl Core {
                     Err(_) => break Err(LogError::Format(place)),
                     Ok(Some(used)) => {
                         if let Some(request) = decoder.request(rest, used) {
+                            // To go on without it would be to lose what it did.
+                            if !ctx.knows(&request) {
+                                let name = String::from_utf8_lossy(request.name()).into_owned();
+                                break Err(LogError::Unknown(name));
+                            }
                             ctx.execute(&request);
                             if ctx.out.buffer().first() == Some(&b'-') {
                                 let reply = String::from_utf8_lossy(ctx.out.buffer());

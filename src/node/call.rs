@@ -94,7 +94,9 @@ impl<'a> Ctx<'a> {
     #[cold]
     pub(super) fn touch_awaited(&mut self, db: usize, key: &[u8]) {
         if self.server.waiters.await_key(db, key) {
-            let holds = self.keyspace.db(db, self.now.unix_ms).type_of(key);
+            // A key past its expiry is removed when its waiters are looked after: behind the command
+            // that runs, as what it leads to.
+            let holds = self.keyspace.db(db, self.now.unix_ms).raw_type_of(key);
             self.server.waiters.touch(db, key, holds);
         }
     }
@@ -187,6 +189,9 @@ impl<'a> Ctx<'a> {
         }
         if self.server.propagation.is_wanted() {
             self.propagate(spec, request, changes);
+        }
+        if self.server.replication.is_replica() && self.server.stats.dirty != changes {
+            self.note_own_keys(spec, request);
         }
         let threshold = self.server.settings.latency_threshold;
         if !threshold.is_zero() && took >= threshold {

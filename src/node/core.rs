@@ -7,6 +7,7 @@ use super::host::Host;
 use super::loading::Loader;
 use super::output::Output;
 use super::overdue::Overdue;
+use super::renames::Renames;
 use super::replication::Replication;
 use super::server::Server;
 use super::session::{Addresses, ClientId, Close, Role, Session};
@@ -115,10 +116,20 @@ impl Core {
     /// # Errors
     /// A parameter that is unknown or refused: its place in `options.directives`, and why.
     pub fn new(now: Now, options: CoreOptions) -> Result<Self, (usize, String)> {
-        let mut directives = Directives::default();
+        let (mut directives, mut renames) = (Directives::default(), Renames::default());
         for (place, (name, words)) in options.directives.iter().enumerate() {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            directives.load(name, &words).map_err(|reason| (place, reason))?;
+            let loaded = match name.as_str() {
+                "rename-command" => renames.load(&words),
+                _ => directives.load(name, &words),
+            };
+            loaded.map_err(|reason| (place, reason))?;
+        }
+        if directives.is("cluster-enabled") && !directives.text("replicaof").is_empty() {
+            let named = |name: &str| matches!(name, "replicaof" | "slaveof");
+            let place = options.directives.iter().rposition(|(name, _)| named(name));
+            let reason = "replicaof directive not allowed in cluster mode".to_owned();
+            return Err((place.unwrap_or(0), reason));
         }
         let mut random = rand::rngs::SmallRng::seed_from_u64(options.seed);
         let run_id = hex_id(&mut random).as_str().into();
@@ -131,8 +142,9 @@ impl Core {
         });
         keyspace.set_limits(settings.type_limits());
         keyspace.set_usage_policy(settings.usage);
-        let server =
+        let mut server =
             Server::new(now, directives, options.config_file, options.host, run_id, replication);
+        server.renames = renames;
         server.listen(&mut keyspace);
         let mut core = Self {
             keyspace,
@@ -209,6 +221,7 @@ impl Core {
         let out = Encoder::new(output, session.protocol);
         let mut ctx = Ctx::new(now, out, &mut session, &mut self.keyspace, &mut self.server);
         let (used, progress) = ctx.run_all(decoder, input);
+        session.input_bytes = input.len() - used;
         let partial = used < input.len() && matches!(progress, Progress::NeedsInput { .. });
         session.note_request(now, partial, used > 0);
         if session.role == Role::Replica && used > 0 {
@@ -292,6 +305,7 @@ impl Core {
         let server = &mut self.server;
         if server.active_expire && !server.is_write_paused(now) {
             self.expire(now);
+            self.expire_own_keys(now);
         }
         let server = &mut self.server;
         server.tend_followers(now);
@@ -427,6 +441,7 @@ impl Ctx<'_> {
                     return (used, Progress::NeedsInput { bytes_wanted });
                 }
                 Ok(Some(length)) => {
+                    self.session.input_bytes = rest.len();
                     if let Some(request) = decoder.request(rest, length)
                         && self.execute(&request) == Ran::Paused
                     {

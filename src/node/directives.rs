@@ -5,7 +5,7 @@
 //! [`super::settings::Settings`] after each change, so that no hot path looks anything up by name.
 
 use super::directive_table::TABLE;
-use crate::resp::parse_i64;
+use super::directive_values::{Kind, Value, WRONG_COUNT};
 
 /// One parameter: what it may hold.
 #[derive(Debug)]
@@ -18,35 +18,13 @@ pub(super) struct Directive {
     default: &'static str,
     /// Whether it can only be given at the start.
     pub(super) at_start: bool,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Flag,
-    Int(i64, i64),
-    Bytes(i64),
-    BytesOrPercent,
-    OneOf(&'static [&'static str]),
-    Text,
-    /// Any number of words.
-    Words,
-    SaveRules,
-    OutputLimits,
-    Percentiles,
-    KeyspaceEvents,
-}
-
-/// What a parameter holds.
-#[derive(Clone, PartialEq, Eq)]
-enum Value {
-    Flag(bool),
-    Int(i64),
-    Text(String),
+    /// Whether CONFIG GET shows it only to those who ask for it by its name.
+    pub(super) is_hidden: bool,
 }
 
 impl Directive {
     const fn new(name: &'static str, kind: Kind, default: &'static str) -> Self {
-        Self { name, alias: "", kind, default, at_start: false }
+        Self { name, alias: "", kind, default, at_start: false, is_hidden: false }
     }
 
     pub(super) const fn flag(name: &'static str, default: &'static str) -> Self {
@@ -71,6 +49,19 @@ impl Directive {
         default: &'static str,
     ) -> Self {
         Self::new(name, Kind::OneOf(words), default)
+    }
+
+    /// The first of the words is the default: none of the others.
+    pub(super) const fn any_of(name: &'static str, words: &'static [&'static str]) -> Self {
+        Self::new(name, Kind::AnyOf(words), words[0])
+    }
+
+    pub(super) const fn file_name(name: &'static str, default: &'static str) -> Self {
+        Self::new(name, Kind::FileName, default)
+    }
+
+    pub(super) const fn primary(name: &'static str) -> Self {
+        Self::new(name, Kind::Primary, "")
     }
 
     pub(super) const fn text(name: &'static str, default: &'static str) -> Self {
@@ -109,168 +100,30 @@ impl Directive {
         self
     }
 
+    /// Shown only to those who ask for it by its name.
+    pub(super) const fn hidden(mut self) -> Self {
+        self.is_hidden = true;
+        self
+    }
+
+    /// Whether it cannot be changed while data is loaded.
+    pub(super) fn waits_for_load(&self) -> bool {
+        matches!(self.name, "appendonly" | "dir" | "repl-diskless-load")
+    }
+
     /// Whether it can be changed only where `enable-protected-configs` allows it.
     pub(super) fn is_protected(&self) -> bool {
         matches!(self.name, "dbfilename" | "dir")
     }
 
-    /// What `text` means for it, where `old` is what it holds.
     fn parse(&self, text: &str, old: &Value) -> Result<Value, String> {
-        match self.kind {
-            Kind::Flag => match text {
-                _ if text.eq_ignore_ascii_case("yes") => Ok(Value::Flag(true)),
-                _ if text.eq_ignore_ascii_case("no") => Ok(Value::Flag(false)),
-                _ => Err("argument must be 'yes' or 'no'".to_owned()),
-            },
-            Kind::Int(min, max) => {
-                let number = parse_i64(text.as_bytes())
-                    .ok_or_else(|| "argument couldn't be parsed into an integer".to_owned())?;
-                within(number, min, max)
-            }
-            Kind::Bytes(min) => {
-                let bytes = parse_memory(text)
-                    .ok_or_else(|| "argument must be a memory value".to_owned())?;
-                within(bytes, min, i64::MAX)
-            }
-            Kind::BytesOrPercent => bytes_or_percent(text),
-            Kind::OneOf(words) => match words.iter().find(|w| w.eq_ignore_ascii_case(text)) {
-                Some(word) => Ok(Value::Text((*word).to_owned())),
-                None => {
-                    Err(format!("argument(s) must be one of the following: {}", words.join(", ")))
-                }
-            },
-            Kind::Text | Kind::Words => Ok(Value::Text(text.to_owned())),
-            Kind::SaveRules => save_rules(text),
-            Kind::OutputLimits => output_limits(text, old),
-            Kind::Percentiles => percentiles(self.name, text),
-            Kind::KeyspaceEvents => keyspace_events(text),
-        }
+        self.kind.parse(self.name, text, old)
     }
 
     /// Whether it takes several words in a file.
     pub(super) fn takes_words(&self) -> bool {
-        matches!(self.kind, Kind::Words | Kind::SaveRules | Kind::OutputLimits | Kind::Percentiles)
+        self.kind.takes_words()
     }
-}
-
-fn within(number: i64, min: i64, max: i64) -> Result<Value, String> {
-    if (min..=max).contains(&number) {
-        Ok(Value::Int(number))
-    } else {
-        Err(format!("argument must be between {min} and {max} inclusive"))
-    }
-}
-
-/// Bytes with an optional unit: `k m g` count in thousands, `kb mb gb` in 1024s.
-fn parse_memory(text: &str) -> Option<i64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let number: i64 = text[..digits].parse().ok()?;
-    let unit: i64 = match text[digits..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" => 1000,
-        "kb" => 1 << 10,
-        "m" => 1000 * 1000,
-        "mb" => 1 << 20,
-        "g" => 1000 * 1000 * 1000,
-        "gb" => 1 << 30,
-        _ => return None,
-    };
-    number.checked_mul(unit)
-}
-
-fn bytes_or_percent(text: &str) -> Result<Value, String> {
-    if let Some(percent) = text.strip_suffix('%') {
-        let percent: u64 =
-            percent.parse().map_err(|_| "argument must be a memory or percent value".to_owned())?;
-        if percent > 100 {
-            return Err("percentage argument must be less or equal to 100".to_owned());
-        }
-        return Ok(Value::Text(format!("{percent}%")));
-    }
-    let bytes = parse_memory(text)
-        .ok_or_else(|| "argument must be a memory or percent value".to_owned())?;
-    Ok(Value::Text(bytes.to_string()))
-}
-
-/// Pairs of seconds and changes.
-fn save_rules(text: &str) -> Result<Value, String> {
-    let invalid = || "Invalid save parameters".to_owned();
-    let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    if !words.len().is_multiple_of(2) {
-        return Err(invalid());
-    }
-    for pair in words.chunks(2) {
-        let [seconds, changes] = [pair[0], pair[1]].map(|n| parse_i64(n.as_bytes()));
-        if seconds.is_none_or(|n| n < 1) || changes.is_none_or(|n| n < 0) {
-            return Err(invalid());
-        }
-    }
-    Ok(Value::Text(words.join(" ")))
-}
-
-/// The classes of clients that have output limits, as CONFIG GET writes them.
-const CLIENT_CLASSES: [&str; 3] = ["normal", "slave", "pubsub"];
-
-/// Groups of class, hard limit, soft limit and seconds; classes not named keep theirs.
-fn output_limits(text: &str, old: &Value) -> Result<Value, String> {
-    let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    if words.is_empty() || !words.len().is_multiple_of(4) {
-        return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
-    }
-    let Value::Text(old) = old else { unreachable!("limits are kept as text") };
-    let mut limits: Vec<String> = old.split(' ').map(str::to_owned).collect();
-    for group in words.chunks(4) {
-        let class = match group[0].to_ascii_lowercase().as_str() {
-            "replica" => "slave".to_owned(),
-            other => other.to_owned(),
-        };
-        let place = CLIENT_CLASSES.iter().position(|known| *known == class).ok_or_else(|| {
-            "Invalid client class specified in buffer limit configuration.".to_owned()
-        })?;
-        let numbers = [
-            parse_memory(group[1]),
-            parse_memory(group[2]),
-            parse_i64(group[3].as_bytes()).filter(|seconds| *seconds >= 0),
-        ];
-        for (i, number) in numbers.into_iter().enumerate() {
-            let number = number.ok_or_else(|| {
-                "Error in hard, soft or soft_seconds setting in buffer limit configuration."
-                    .to_owned()
-            })?;
-            limits[place * 4 + 1 + i] = number.to_string();
-        }
-    }
-    Ok(Value::Text(limits.join(" ")))
-}
-
-fn percentiles(name: &str, text: &str) -> Result<Value, String> {
-    for word in text.split_ascii_whitespace() {
-        let number: f64 = word.parse().map_err(|_| format!("Invalid {name} parameters"))?;
-        if !(0.0..=100.0).contains(&number) {
-            return Err(format!("{name} parameters should sit between [0.0,100.0]"));
-        }
-    }
-    Ok(Value::Text(text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")))
-}
-
-/// Letters, in the order in which Redis writes them back; `A` stands for the classes it covers.
-fn keyspace_events(text: &str) -> Result<Value, String> {
-    const ALL: &str = "g$lshzxetd";
-    const ORDER: &str = "g$lshzxetdKEmn";
-    let mut set: Vec<char> = Vec::new();
-    for letter in text.chars() {
-        match letter {
-            'A' => set.extend(ALL.chars()),
-            _ if ORDER.contains(letter) => set.push(letter),
-            _ => {
-                return Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned());
-            }
-        }
-    }
-    let all = ALL.chars().all(|letter| set.contains(&letter));
-    let classes = ORDER.chars().filter(|c| set.contains(c) && !(all && ALL.contains(*c)));
-    let text = if all { "A" } else { "" }.to_owned();
-    Ok(Value::Text(text + &classes.collect::<String>()))
 }
 
 /// Why a change was refused: the parameter, where one is to blame, and the reason.
@@ -366,10 +219,11 @@ impl Directives {
         const BAD: &str = "Bad directive or wrong number of arguments";
         let place = find(name).ok_or_else(|| BAD.to_owned())?;
         let directive = &TABLE[place];
-        // `save` alone is what it is with an empty word: no rules.
         let saves = matches!(directive.kind, Kind::SaveRules);
-        if !directive.takes_words() && words.len() != 1 || words.is_empty() && !saves {
-            return Err(BAD.to_owned());
+        // `save` alone is what it is with an empty word: no rules. What an empty choice is, is not said.
+        let may_be_alone = saves || matches!(directive.kind, Kind::AnyOf(_));
+        if !directive.takes_words() && words.len() != 1 || words.is_empty() && !may_be_alone {
+            return Err(WRONG_COUNT.to_owned());
         }
         let mut text = words.join(" ");
         if saves && !text.is_empty() {
@@ -398,6 +252,11 @@ impl Directives {
                 .map(|name| (name, value.to_string()))
                 .collect::<Vec<_>>()
         })
+    }
+
+    /// All parameters, as lines of a file: name and value.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'static Directive, String)> {
+        TABLE.iter().zip(self.values.iter().map(Value::to_string))
     }
 
     /// What differs from the defaults, as lines of a file: name and value.
@@ -440,16 +299,6 @@ impl Directives {
     fn value(&self, name: &str) -> &Value {
         let place = find(name).unwrap_or_else(|| panic!("{name} is not in the table"));
         &self.values[place]
-    }
-}
-
-impl std::fmt::Display for Value {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Flag(flag) => f.write_str(if *flag { "yes" } else { "no" }),
-            Self::Int(number) => number.fmt(f),
-            Self::Text(text) => f.write_str(text),
-        }
     }
 }
 

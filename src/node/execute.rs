@@ -18,7 +18,17 @@ pub(super) enum Ran {
 
 impl Ctx<'_> {
     /// Runs one request, or refuses it: one reply either way, unless the client wants none.
+    #[inline]
     pub(super) fn execute(&mut self, request: &Request<'_>) -> Ran {
+        if self.server.renames.is_empty() {
+            self.execute_named(request)
+        } else {
+            self.execute_renamed(request)
+        }
+    }
+
+    /// The same for a request that says what the command is called.
+    pub(super) fn execute_named(&mut self, request: &Request<'_>) -> Ran {
         let reply_start = self.out.len();
         let spec = match self.check(request) {
             Ok(Checked::Run(spec)) => Some(spec),
@@ -54,7 +64,7 @@ impl Ctx<'_> {
     ///
     /// An EXEC that is refused itself ends the transaction, and says why.
     #[cold]
-    fn refuse(&mut self, spec: Option<&'static Spec>, line: &[u8]) {
+    pub(super) fn refuse(&mut self, spec: Option<&'static Spec>, line: &[u8]) {
         if let Some(spec) = spec {
             self.server.calls[spec.id()].rejected += 1;
         }
@@ -206,6 +216,14 @@ impl Ctx<'_> {
         let held = by_client || (may_write && self.server.failover_pause.is_some());
         self.session.paused = held;
         held
+    }
+
+    /// Whether this request names a command that the node runs.
+    pub(super) fn knows(&self, request: &Request<'_>) -> bool {
+        match command::lookup_request(request) {
+            Ok(spec) | Err(UnknownCommand::Arity { spec }) => self.runs(spec),
+            Err(UnknownCommand::Name { .. } | UnknownCommand::Subcommand { .. }) => false,
+        }
     }
 
     /// Whether the node runs a command, or any of its subcommands.

@@ -2,7 +2,7 @@
 
 use crate::bus::IpRange;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The process around a node: its clock for measuring, its figures, its configuration file.
@@ -21,6 +21,28 @@ pub trait Host {
 
     /// Stops the whole node for a while: what `DEBUG SLEEP` is for.
     fn sleep(&self, time: Duration);
+
+    /// Listens for clients where these parameters (`bind`, `port`, `tcp-backlog`) say, and no longer
+    /// where it did before.
+    ///
+    /// # Errors
+    /// It cannot, or this host has no sockets; it listens where it did before.
+    fn listen(&self, addresses: &str, port: u16, backlog: &str) -> io::Result<()> {
+        let _ = (addresses, port, backlog);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Ends the connection to the primary here and now, for the other side to see.
+    fn hang_up_on_primary(&self) {}
+
+    /// Makes a folder the one that files without a path are in; its full path.
+    ///
+    /// # Errors
+    /// It is not there, or is no folder, or this host has none.
+    fn change_directory(&self, path: &Path) -> io::Result<PathBuf> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// The text of the configuration file.
     ///

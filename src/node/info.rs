@@ -242,7 +242,7 @@ fn persistence(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
     f.put("current_save_keys_processed", progress.keys_done);
     f.put("current_save_keys_total", progress.keys_total);
     f.put("rdb_changes_since_last_save", ctx.server.unsaved_changes());
-    f.flag("rdb_bgsave_in_progress", persistence.is_saving());
+    f.flag("rdb_bgsave_in_progress", persistence.will_have_saved());
     f.put("rdb_last_save_time", persistence.last_save);
     f.put("rdb_last_bgsave_status", status(persistence.save_failed));
     let seconds = |time: Option<Duration>| time.map_or(-1, |time| time.as_secs() as i64);
@@ -321,8 +321,8 @@ fn stats(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
     f.put("pubsubshard_channels", shard_channels);
     f.zeros(&["latest_fork_usec", "total_forks"]);
     f.put("migrate_cached_sockets", ctx.server.migrations.connections());
+    f.put("slave_expires_tracked_keys", ctx.server.replication.own_keys.len());
     f.zeros(&[
-        "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",
         "active_defrag_key_hits",

@@ -68,9 +68,8 @@ impl Migration {
     /// was not meant.
     pub fn greeting(&self, selected: Option<i64>) -> (Vec<u8>, usize) {
         let (mut bytes, mut replies) = (Vec::new(), 0);
-        if selected.is_none()
-            && let Some(auth) = &self.target.auth
-        {
+        // Also where the connection is one that was let in before: the password may be another.
+        if let Some(auth) = &self.target.auth {
             let words = std::iter::once(&b"AUTH"[..]).chain(auth.iter().map(|word| &**word));
             encode_request(&mut bytes, &words.collect::<Vec<_>>());
             replies += 1;
@@ -405,7 +404,7 @@ mod tests {
         assert_eq!(greet(&plain, Some(0)), (String::new(), 0));
         assert_eq!(greet(&plain, Some(3)), ("*2 $6 SELECT $1 0 ".into(), 1));
         let other = migration(3, Some(&["u", "pw"]));
-        assert_eq!(greet(&other, Some(3)), (String::new(), 0));
+        assert_eq!(greet(&other, Some(3)), ("*3 $4 AUTH $1 u $2 pw ".into(), 1));
         let all = "*3 $4 AUTH $1 u $2 pw *2 $6 SELECT $1 3 ";
         assert_eq!(greet(&other, None), (all.into(), 2));
     }

@@ -76,7 +76,9 @@ const MISCONF: CommandError = CommandError::line(
      to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error \
      option). Please check the Redis logs for details about the RDB error.",
 );
-const LOADING: CommandError = CommandError::line("LOADING Redis is loading the dataset in memory");
+/// What cannot be done while data is being loaded.
+pub(super) const LOADING: CommandError =
+    CommandError::line("LOADING Redis is loading the dataset in memory");
 
 impl Persistence {
     pub(super) fn new(now: Now) -> Self {
@@ -86,6 +88,11 @@ impl Persistence {
     /// Whether a snapshot into the file is being taken.
     pub(super) fn is_saving(&self) -> bool {
         self.running.as_ref().is_some_and(|running| running.purpose == SnapshotFor::File)
+    }
+
+    /// The same, or whether one is to begin when the snapshot before it has ended.
+    pub(super) fn will_have_saved(&self) -> bool {
+        self.is_saving() || self.waiting.contains(&SnapshotFor::File)
     }
 
     /// A save is over.

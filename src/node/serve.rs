@@ -267,7 +267,15 @@ pub(super) fn serve_ready(now: Now, keyspace: &mut Keyspace, server: &mut Server
         let mut after = 0;
         loop {
             let (key, holds) = match &ready {
-                Ready::Key(db, key) => (Some(&**key), keyspace.db(*db, now.unix_ms).type_of(key)),
+                Ready::Key(db, key) => {
+                    let holds = keyspace.db(*db, now.unix_ms).type_of(key);
+                    // It may have expired since the command that made it ready: others hear of that
+                    // before whatever comes next.
+                    if keyspace.has_told() {
+                        server.note_told(keyspace, None);
+                    }
+                    (Some(&**key), holds)
+                }
                 Ready::Acknowledgements => (None, None),
             };
             let waiter = server.waiters.waiter(&ready, holds, after, last);

@@ -13,7 +13,8 @@ use super::output::Output;
 use super::persistence::Persistence;
 use super::propagate::Propagation;
 use super::pubsub::PubSub;
-use super::replication::Replication;
+use super::renames::Renames;
+use super::replication::{Replication, Synchronisations};
 use super::settings::Settings;
 use super::slowlog::SlowLog;
 use super::stats::{CallStats, Rates, Stats};
@@ -23,7 +24,7 @@ use crate::clock::Now;
 use crate::command;
 use crate::resp::Limits;
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The shared part of a node.
@@ -34,6 +35,8 @@ pub(super) struct Server {
     pub(super) settings: Settings,
     /// What a client that has authenticated may send.
     pub(super) limits: Limits,
+    /// What commands are called.
+    pub(super) renames: Renames,
     /// The file that CONFIG REWRITE writes.
     pub(super) config_file: Option<PathBuf>,
     /// The process around the node.
@@ -121,6 +124,7 @@ impl Server {
             limits: limits(&settings),
             directives,
             settings,
+            renames: Renames::default(),
             config_file,
             host,
             run_id,
@@ -159,7 +163,20 @@ impl Server {
         &mut self,
         pairs: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<(), Refusal> {
+        let old = self.directives.clone();
         self.directives.set_all(pairs)?;
+        let outcome = self.listen_anew(&old).and_then(|()| {
+            self.enter_directory(&old).inspect_err(|_| {
+                let new = std::mem::replace(&mut self.directives, old.clone());
+                if let Err(refusal) = self.listen_anew(&new) {
+                    tracing::error!(?refusal, "cannot listen where the node did before");
+                }
+            })
+        });
+        if let Err(refusal) = outcome {
+            self.directives = old;
+            return Err(refusal);
+        }
         self.settings = Settings::read(&self.directives);
         self.limits = limits(&self.settings);
         self.slowlog.trim(self.settings.slowlog_entries_max);
@@ -167,6 +184,50 @@ impl Server {
         self.outputs.push_back(Output::Reconfigured);
         self.check_memory();
         Ok(())
+    }
+
+    /// Listens where `bind` and `port` say, if that has changed.
+    fn listen_anew(&self, old: &Directives) -> Result<(), Refusal> {
+        let new = &self.directives;
+        let (bind, port) = (new.text("bind"), new.number("port"));
+        let moves = port != old.number("port");
+        if !moves && bind == old.text("bind") {
+            return Ok(());
+        }
+        let refused = |name: &str, reason: &str| {
+            Err(Refusal::Invalid { name: name.to_owned(), reason: reason.to_owned() })
+        };
+        if moves && self.cluster.is_some() {
+            // The bus has its port by it, and others know the node by both.
+            return refused("port", "can't be changed while cluster-enabled is yes");
+        }
+        let backlog = new.number("tcp-backlog").to_string();
+        let port = u16::try_from(port).expect("ports are checked when they are set");
+        match self.host.listen(bind, port, &backlog) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "cannot listen there");
+                match moves {
+                    true => refused("port", "Unable to listen on this port. Check server logs."),
+                    false => refused("bind", "Failed to bind to specified addresses."),
+                }
+            }
+        }
+    }
+
+    /// Goes where `dir` says, if that has changed; `dir` is a full path from then on.
+    fn enter_directory(&mut self, old: &Directives) -> Result<(), Refusal> {
+        let wanted = self.directives.text("dir");
+        if wanted == old.text("dir") {
+            return Ok(());
+        }
+        let entered = self.host.change_directory(Path::new(wanted));
+        let refused = |reason: String| Refusal::Invalid { name: "dir".to_owned(), reason };
+        let entered = entered.map_err(|error| {
+            let text = error.to_string();
+            refused(text.split(" (os error").next().unwrap_or(&text).to_owned())
+        })?;
+        self.directives.load("dir", &[&entered.to_string_lossy()]).map_err(refused)
     }
 
     /// Looks whether `maxmemory` is passed. Nothing is evicted: writes are refused instead.
@@ -186,6 +247,7 @@ impl Server {
     pub(super) fn reset_stats(&mut self) {
         self.stats = Stats { dirty: self.stats.dirty, ..Stats::default() };
         self.rates = Rates::default();
+        self.replication.synchronisations = Synchronisations::default();
         for calls in &mut self.calls {
             *calls = CallStats::default();
         }

@@ -186,6 +186,11 @@ impl Session {
         self.addresses.peer.ip().to_canonical().is_loopback()
     }
 
+    /// Whether it has come by `unixsocket`, which has no ports.
+    fn is_by_file(&self) -> bool {
+        self.addresses.descriptor >= 0 && self.addresses.peer.port() == 0
+    }
+
     /// One line of CLIENT LIST. `watching` keys and a running transaction show in the flags.
     pub(super) fn describe(&self, now: Now) -> String {
         let age = |since: Instant| now.instant.saturating_duration_since(since).as_secs();
@@ -199,9 +204,9 @@ impl Session {
             std::mem::size_of::<Self>() + self.input_bytes + self.waiting_bytes() + multi_bytes;
         format!(
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={channels} psub={patterns} \
-             ssub={shard} multi={multi} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={multi_bytes} \
+             ssub={shard} multi={multi} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={multi_bytes} \
              rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={total} events={} cmd={} user=default \
-             redir=-1 resp={} lib-name={} lib-ver={}",
+             redir=-1 resp={} lib-name={} lib-ver={} watch={}",
             self.id,
             self.addresses.peer,
             self.addresses.local,
@@ -211,7 +216,6 @@ impl Session {
             age(self.last_heard),
             self.flags(),
             self.db,
-            self.watches.len(),
             self.input_bytes,
             usize::from(self.waiting_bytes() > 0),
             self.waiting_bytes(),
@@ -220,6 +224,7 @@ impl Session {
             self.protocol.number(),
             self.lib_name,
             self.lib_version,
+            self.watches.len(),
         )
     }
 
@@ -239,6 +244,7 @@ impl Session {
         put(self.blocked.is_some() || self.paused, 'b');
         put(self.close == Close::AfterReplies, 'c');
         put(self.close == Close::Now, 'A');
+        put(self.is_by_file(), 'U');
         put(self.readonly, 'r');
         put(self.no_evict, 'e');
         put(self.no_touch, 'T');

@@ -286,6 +286,8 @@ impl Settings {
         "tcp-backlog",
         "tcp-keepalive",
         "timeout",
+        "unixsocket",
+        "unixsocketperm",
         "zset-max-listpack-entries",
         "zset-max-listpack-value",
     ];

@@ -183,7 +183,9 @@ impl Core {
                 break done;
             }
         };
-        let pause = delay * u32::try_from(keys(&self.keyspace) - before).unwrap_or(u32::MAX);
+        // At the end of one that was given up there are no figures of it any more.
+        let taken = keys(&self.keyspace).saturating_sub(before);
+        let pause = delay.saturating_mul(u32::try_from(taken).unwrap_or(u32::MAX));
         self.server.release_held();
         if !wanted {
             if done && !self.keyspace.is_snapshotting() {

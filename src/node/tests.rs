@@ -3,14 +3,20 @@
 use super::*;
 use crate::clock::Now;
 use crate::resp::RequestDecoder;
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
 mod blocking;
 mod pubsub;
 mod streams;
+mod upkeep;
 
-struct StillHost;
+/// Time passes for it while a command sleeps.
+#[derive(Default)]
+struct StillHost {
+    slept: Cell<Duration>,
+}
 
 impl Host for StillHost {
     fn local_subnets(&self) -> Vec<crate::bus::IpRange> {
@@ -18,7 +24,7 @@ impl Host for StillHost {
     }
 
     fn elapsed(&self) -> Duration {
-        Duration::ZERO
+        self.slept.get()
     }
     fn allocated_bytes(&self) -> u64 {
         0
@@ -26,7 +32,9 @@ impl Host for StillHost {
     fn figures(&self) -> ProcessFigures {
         ProcessFigures::default()
     }
-    fn sleep(&self, _: Duration) {}
+    fn sleep(&self, time: Duration) {
+        self.slept.set(self.slept.get() + time);
+    }
     fn read_config(&self, _: &Path) -> std::io::Result<String> {
         Ok(String::new())
     }
@@ -53,8 +61,12 @@ impl Node {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect();
         let directives =
             directives.iter().map(|(name, text)| ((*name).to_owned(), words(text))).collect();
-        let options =
-            CoreOptions { directives, config_file: None, host: Box::new(StillHost), seed: 1 };
+        let options = CoreOptions {
+            directives,
+            config_file: None,
+            host: Box::<StillHost>::default(),
+            seed: 1,
+        };
         Self { core: Core::new(now, options).expect("a valid configuration"), now }
     }
 

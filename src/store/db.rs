@@ -235,6 +235,13 @@ impl<'a> Db<'a> {
         self.peek(key).map(Entry::type_of)
     }
 
+    /// The type of what a key holds, also past its expiry, which this does not enforce: for those
+    /// who only want to know whether a look may be worth it.
+    pub fn raw_type_of(&self, key: &[u8]) -> Option<Type> {
+        let place = self.database.find(self.database.home(key), key)?;
+        Some(self.database.at(place).type_of())
+    }
+
     /// Whether the key is there.
     pub fn contains(&mut self, key: &[u8]) -> bool {
         self.find(key).is_some()
@@ -349,10 +356,21 @@ impl<'a> Db<'a> {
 
     /// Adds an entry whose key is not there.
     pub(super) fn add(&mut self, home: Home, mut entry: Entry) {
+        if self.shared.on_expired == Expired::Hide {
+            self.drop_hidden(entry.key());
+        }
         entry.set_usage(self.shared.usage.fresh(self.now_ms));
         entry.set_mark(self.shared.mark);
         self.shared.has_come(self.index, entry.key());
         self.database.insert_new(home, entry);
+    }
+
+    /// A key is about to be written that may be there, past its expiry, and hidden.
+    #[cold]
+    pub(super) fn drop_hidden(&mut self, key: &[u8]) {
+        if let Some(hidden) = self.database.remove(key) {
+            self.shared.has_expired(self.index, hidden, self.now_ms);
+        }
     }
 
     /// Adds an entry that comes from a file.

@@ -410,6 +410,9 @@ impl Keyspace {
         if self.db(from, now_ms).peek(key).is_none() || self.db(to, now_ms).peek(key).is_some() {
             return false;
         }
+        if self.shared.on_expired == Expired::Hide {
+            self.db(to, now_ms).drop_hidden(key);
+        }
         if let Some(mut entry) = self.databases[from].remove(key) {
             self.shared.hand_over(from, &mut entry, now_ms);
             self.shared.has_come(to, key);

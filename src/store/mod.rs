@@ -7,6 +7,7 @@
 //! ```
 //! It returns values, not replies, and knows nothing of commands.
 
+mod aside;
 mod collections;
 mod database;
 mod db;
@@ -25,6 +26,7 @@ mod types;
 mod usage;
 mod value;
 
+pub use aside::Aside;
 pub use db::{Db, Expiry, Text, WrongType};
 pub use entry::{Entry, ValueRef};
 pub use garbage::{FREE_INLINE_MAX, Garbage};

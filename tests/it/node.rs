@@ -1,7 +1,9 @@
 //! A node of ours alone, as its process shows itself to whoever runs it.
 
-use crate::support::{Server, wait_for};
+use crate::support::{Client, Server, free_port, wait_for};
 use keyway::resp::Reply;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -74,4 +76,61 @@ fn a_client_that_never_reads_is_bounded_and_its_end_is_noticed() {
     assert!(grown <= 16 * 1024 * 1024, "{grown} bytes for one client that does not read");
     drop(deaf);
     wait_for("one client is left", SOON, || asking.text(&["CLIENT", "LIST"]).lines().count() == 1);
+}
+
+#[test]
+fn the_place_where_clients_connect_can_be_changed() {
+    let node = Server::keyway_node(&[]);
+    let other = Server::keyway_node(&[]);
+    let mut client = node.client();
+    let taken = other.port().to_string();
+    let refused = "ERR CONFIG SET failed (possibly related to argument 'port') - Unable to listen \
+                   on this port. Check server logs.";
+    let timeout = || node.client().text(&["CONFIG", "GET", "timeout"]);
+    let before = timeout();
+    let reply = client.call(&["CONFIG", "SET", "timeout", "77", "port", &taken]);
+    assert_eq!(reply, Reply::Error(refused.into()));
+    assert_eq!(timeout(), before, "nothing has changed");
+    // The same port, on another address: its own socket is in the way, and goes.
+    client.ok(&["CONFIG", "SET", "bind", "* -::*"]);
+    assert_eq!(node.client().text(&["PING"]), "PONG");
+    let port = free_port();
+    client.ok(&["CONFIG", "SET", "port", &port.to_string()]);
+    assert_eq!(Client::connect(port).text(&["PING"]), "PONG");
+    assert!(Client::try_connect(node.port()).is_err(), "it does not listen there any more");
+    assert_eq!(client.text(&["PING"]), "PONG", "who is connected stays");
+}
+
+#[test]
+fn clients_of_the_machine_may_come_by_a_file() {
+    let mut node = Server::keyway_node(&["--unixsocket", "node.sock", "--unixsocketperm", "700"]);
+    let path = node.folder().join("node.sock");
+    let mut stream = UnixStream::connect(&path).expect("it listens");
+    stream.set_read_timeout(Some(SOON)).expect("a timeout");
+    stream.write_all(b"PING\r\n").expect("sent");
+    let mut reply = [0; 7];
+    stream.read_exact(&mut reply).expect("answered");
+    assert_eq!(&reply, b"+PONG\r\n");
+    let list = node.client().text(&["CLIENT", "LIST"]);
+    assert!(list.lines().any(|line| line.contains(" flags=U ")), "{list}");
+    node.terminate(SOON);
+    assert!(!path.exists(), "the file goes with the node");
+}
+
+#[test]
+fn files_go_where_dir_says_from_the_moment_it_is_changed() {
+    let node = Server::keyway_node(&["--enable-protected-configs", "yes"]);
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let mut client = node.client();
+    let missing = elsewhere.path().join("nope");
+    let refused = "ERR CONFIG SET failed (possibly related to argument 'dir') - No such file or \
+                   directory";
+    let reply = client.call(&["CONFIG", "SET", "dir", missing.to_str().expect("text")]);
+    assert_eq!(reply, Reply::Error(refused.into()));
+    let folder = elsewhere.path().to_str().expect("text");
+    client.ok(&["CONFIG", "SET", "dir", folder, "dbfilename", "other.rdb"]);
+    client.ok(&["SET", "k", "v"]);
+    client.ok(&["SAVE"]);
+    assert!(elsewhere.path().join("other.rdb").exists());
+    assert!(!node.folder().join("other.rdb").exists());
 }

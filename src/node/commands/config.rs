@@ -1,9 +1,12 @@
 //! CONFIG: the parameters of a running node.
 
 use super::help;
+use crate::node::args::is;
 use crate::node::call::{Ctx, Handlers};
 use crate::node::directives::{self, Refusal};
 use crate::node::error::CommandError;
+use crate::node::persistence::LOADING;
+use crate::node::rewrite::{Which, rewritten};
 use crate::node::settings::Allowed;
 use crate::resp::Request;
 use crate::value::{Case, glob_match};
@@ -19,8 +22,15 @@ pub(super) const HANDLERS: Handlers = &[
 /// Each parameter that any of the patterns matches, once, under the name that matched.
 fn get(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     let patterns: Vec<&[u8]> = request.args_from(2).collect();
-    let wanted =
-        |name: &str| patterns.iter().any(|p| glob_match(p, name.as_bytes(), Case::Ignored));
+    let hidden = |name: &str| directives::directive(name).is_some_and(|found| found.is_hidden);
+    let matches = |pattern: &[u8], name: &str| {
+        if pattern.iter().any(|byte| b"*?[".contains(byte)) {
+            !hidden(name) && glob_match(pattern, name.as_bytes(), Case::Ignored)
+        } else {
+            is(pattern, name)
+        }
+    };
+    let wanted = |name: &str| patterns.iter().any(|pattern| matches(pattern, name));
     let found: Vec<_> = ctx.server.directives.matching(wanted).collect();
     ctx.out.map(found.len());
     for (name, value) in found {
@@ -38,9 +48,13 @@ fn set(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     let words: Vec<String> =
         request.args_from(2).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect();
     for name in words.iter().step_by(2) {
-        let protected = directives::directive(name).is_some_and(|d| d.is_protected());
-        if protected && !ctx.may(ctx.server.settings.protected_config_allowed) {
+        let Some(directive) = directives::directive(name) else { continue };
+        let allowed = ctx.server.settings.protected_config_allowed;
+        if directive.is_protected() && !ctx.may(allowed) {
             return Err(failed(name, "can't set protected config"));
+        }
+        if directive.waits_for_load() && ctx.server.persistence.loading.is_some() {
+            return Err(LOADING);
         }
     }
     let pairs = words.chunks(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
@@ -74,27 +88,28 @@ fn resetstat(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Keeps what the file says, comments included, and changes only what differs from it.
 fn rewrite(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
-    let Some(path) = &ctx.server.config_file else {
-        return Err(CommandError::line("ERR The server is running without a config file"));
-    };
-    let host = &ctx.server.host;
-    let outcome = host.read_config(path).and_then(|old| {
-        let text = crate::node::rewrite::rewritten(&old, &ctx.server.directives);
-        host.replace_config(path, &text)
-    });
-    match outcome {
-        Ok(()) => ctx.out.ok(),
-        Err(error) => {
-            tracing::warn!(%error, "CONFIG REWRITE failed");
-            return Err(CommandError::err(format!("Rewriting config file: {error}")));
-        }
-    }
-    Ok(())
+    ctx.rewrite_config(Which::Changed)
 }
 
 impl Ctx<'_> {
+    /// Keeps what the file says, comments included, and changes only what differs from it.
+    pub(super) fn rewrite_config(&mut self, which: Which) -> Result<(), CommandError> {
+        let Some(path) = &self.server.config_file else {
+            return Err(CommandError::line("ERR The server is running without a config file"));
+        };
+        let host = &self.server.host;
+        let outcome = host.read_config(path).and_then(|old| {
+            host.replace_config(path, &rewritten(&old, &self.server.directives, which))
+        });
+        outcome.map_err(|error| {
+            tracing::warn!(%error, "CONFIG REWRITE failed");
+            CommandError::err(format!("Rewriting config file: {error}"))
+        })?;
+        self.out.ok();
+        Ok(())
+    }
+
     /// Whether this client may do what only some may.
     pub(super) fn may(&self, allowed: Allowed) -> bool {
         match allowed {

@@ -7,6 +7,7 @@ use crate::node::args::{integer, is, unsigned};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::node::output::Output;
+use crate::node::rewrite::Which;
 use crate::resp::Request;
 use crate::store::Expiry;
 use crate::value::{Case, glob_match};
@@ -40,6 +41,8 @@ fn debug(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     match count {
         0 if is(name, "HELP") => help(ctx),
         0 if is(name, "CHANGE-REPL-ID") => ctx.out.ok(),
+        3 if is(name, "CLUSTERLINK") => return super::debug_bus::kill_links(ctx, request),
+        0 if is(name, "CONFIG-REWRITE-FORCE-ALL") => return ctx.rewrite_config(Which::All),
         0 if is(name, "DIGEST") => {
             let digest = ctx.keyspace.digest(ctx.now.unix_ms);
             ctx.out.simple(&digest.to_string());
@@ -50,6 +53,9 @@ fn debug(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
                 let digest = ctx.db().digest_value(key);
                 ctx.out.simple(&digest.to_string());
             }
+        }
+        1 if is(name, "DROP-CLUSTER-PACKET-FILTER") => {
+            return super::debug_bus::drop_packets(ctx, request);
         }
         1 if is(name, "HTSTATS") => return table_stats(ctx, request),
         0 if is(name, "LOADAOF") => {
@@ -100,14 +106,20 @@ fn debug(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
 fn help(ctx: &mut Ctx<'_>) {
-    const LINES: [&str; 27] = [
+    const LINES: [&str; 33] = [
         "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         "CHANGE-REPL-ID",
         "    Accepted, and without effect.",
+        "CLUSTERLINK KILL <TO|FROM|ALL> <node-id>",
+        "    Close links of the cluster bus to and from a node.",
+        "CONFIG-REWRITE-FORCE-ALL",
+        "    As CONFIG REWRITE, with what is at its default as well.",
         "DIGEST",
         "    Tell the digest of all data, by which nodes can be compared.",
         "DIGEST-VALUE <key> [<key> ...]",
         "    Tell the digests of values.",
+        "DROP-CLUSTER-PACKET-FILTER <kind>",
+        "    Throw packets of the cluster bus away: -1 none, -2 all, or of one kind.",
         "HTSTATS <dbid>",
         "    Tell how full the tables of a database are.",
         "LOADAOF",

@@ -8,6 +8,7 @@ mod cluster;
 mod config;
 mod connection;
 mod debug;
+mod debug_bus;
 mod dump;
 mod expiry;
 mod geo;

@@ -74,7 +74,8 @@ impl Syncer {
 impl Append {
     /// The log of the node whose parameters these are, as its manifest says; empty if there is none.
     pub(super) fn open(core: &Core) -> io::Result<Self> {
-        let folder = PathBuf::from(core.parameter("appenddirname"));
+        // CONFIG SET dir moves what is begun later, and not what is open.
+        let folder = std::path::absolute(core.parameter("appenddirname"))?;
         let stem = core.parameter("appendfilename");
         let mut append = Self {
             folder,

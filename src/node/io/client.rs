@@ -5,6 +5,7 @@
 
 use super::engine::{Buffers, Engine, Notice, Seat};
 use super::replica::ReplicaLink;
+use super::stream::Stream;
 use crate::clock::Now;
 use crate::node::{ClientId, Progress};
 use crate::resp::RequestDecoder;
@@ -13,7 +14,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 /// Output that may wait for a client before it is read from again.
@@ -30,7 +30,7 @@ pub(super) struct Client {
     notice: Rc<Notice>,
     id: ClientId,
     seat: Seat,
-    stream: TcpStream,
+    stream: Stream,
     decoder: RequestDecoder,
     /// What has been read and not run: part of a request, or what waits behind full output.
     input: Vec<u8>,
@@ -58,7 +58,7 @@ enum State {
 }
 
 impl Client {
-    pub(super) fn new(engine: Rc<Engine>, id: ClientId, stream: TcpStream) -> Self {
+    pub(super) fn new(engine: Rc<Engine>, id: ClientId, stream: Stream) -> Self {
         let notice = engine.join(id);
         Self {
             seat: Seat::new(Rc::clone(&engine), id),

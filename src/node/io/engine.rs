@@ -5,6 +5,7 @@ use super::append::{Append, Policy};
 use super::bus::{Mesh, Owner};
 use super::copies::Copies;
 use super::free::Freer;
+use super::host::Sockets;
 use crate::bus::{Broadcast, Member, Source};
 use crate::clock::Now;
 use crate::cluster::SlotSet;
@@ -43,6 +44,8 @@ pub(super) struct Engine {
     pub(super) snapshot: tokio::sync::Notify,
     /// Told when keys are to be brought to another server.
     pub(super) migration: Notify,
+    /// The sockets that belong to no client.
+    pub(super) sockets: Rc<Sockets>,
     /// Told to stop, by a signal or SHUTDOWN.
     pub(super) stop: Shutdown,
 }
@@ -101,7 +104,7 @@ impl Drop for Seat {
 }
 
 impl Engine {
-    pub(super) fn new(core: Core, stop: Shutdown) -> Self {
+    pub(super) fn new(core: Core, sockets: Rc<Sockets>, stop: Shutdown) -> Self {
         let input = vec![0; READ_BYTES].into_boxed_slice();
         let policy = Policy::of(&core);
         Self {
@@ -116,6 +119,7 @@ impl Engine {
             append_policy: Cell::new(policy),
             snapshot: tokio::sync::Notify::new(),
             migration: Notify::new(),
+            sockets,
             stop,
         }
     }

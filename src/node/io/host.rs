@@ -1,10 +1,14 @@
 //! The process around a node, as the node asks for it.
 
+use super::listen::Listening;
 use super::new_file::NewFile;
 use crate::bus::IpRange;
 use crate::node::{Host, ProcessFigures};
+use std::cell::RefCell;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// This process.
@@ -12,11 +16,22 @@ pub(super) struct Process {
     started: Instant,
     os: String,
     executable: String,
+    sockets: Rc<Sockets>,
+}
+
+/// The sockets of a node that its core may have closed, or put others in their place, in the middle
+/// of a turn.
+#[derive(Default)]
+pub(super) struct Sockets {
+    /// Where clients connect.
+    pub(super) listening: Rc<Listening>,
+    /// The connection to the primary.
+    pub(super) upstream: RefCell<Option<OwnedFd>>,
 }
 
 impl Process {
     #[allow(clippy::disallowed_methods, reason = "a shell reads the clock")]
-    pub(super) fn new() -> Self {
+    pub(super) fn new(sockets: Rc<Sockets>) -> Self {
         let uname = rustix::system::uname();
         let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
         let parts = [text(uname.sysname()), text(uname.release()), text(uname.machine())];
@@ -25,6 +40,7 @@ impl Process {
             started: Instant::now(),
             os: parts.join(" "),
             executable: executable.display().to_string(),
+            sockets,
         }
     }
 }
@@ -60,6 +76,23 @@ impl Host for Process {
 
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);
+    }
+
+    fn listen(&self, addresses: &str, port: u16, backlog: &str) -> io::Result<()> {
+        self.sockets.listening.open(addresses, port, backlog)
+    }
+
+    fn hang_up_on_primary(&self) {
+        if let Some(socket) = self.sockets.upstream.take()
+            && let Err(error) = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both)
+        {
+            tracing::debug!(%error, "the link to the primary had ended");
+        }
+    }
+
+    fn change_directory(&self, path: &Path) -> io::Result<PathBuf> {
+        std::env::set_current_dir(path)?;
+        std::env::current_dir()
     }
 
     fn read_config(&self, path: &Path) -> io::Result<String> {

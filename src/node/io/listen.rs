@@ -2,19 +2,73 @@
 
 use super::client::Client;
 use super::engine::Engine;
+use super::stream::Stream;
 use crate::clock::Now;
-use crate::node::Addresses;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// How long accepting rests when the process is out of descriptors: the kernel keeps the
 /// connections meanwhile, and asking again at once would only burn the CPU.
 const OUT_OF_DESCRIPTORS_WAIT: Duration = Duration::from_millis(100);
+
+/// The sockets that clients connect to. CONFIG SET may put others in their place.
+#[derive(Default)]
+pub(super) struct Listening {
+    listeners: RefCell<Vec<TcpListener>>,
+    /// There are others than before.
+    changed: Notify,
+}
+
+impl Listening {
+    /// Listens where these parameters say, and no longer where it did before. For what they mean
+    /// see [`bind`].
+    ///
+    /// # Errors
+    /// It cannot, and listens where it did before.
+    pub(super) fn open(&self, addresses: &str, port: u16, backlog: &str) -> io::Result<()> {
+        let mut listeners = self.listeners.borrow_mut();
+        let before: Vec<SocketAddr> =
+            listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        // A port can be taken by one at a time: its own sockets are in the way as well.
+        let in_the_way = before.iter().any(|address| address.port() == port);
+        if in_the_way {
+            listeners.clear();
+        }
+        match bind(addresses, port, backlog) {
+            Ok(opened) => *listeners = opened,
+            Err(error) => {
+                if in_the_way {
+                    let backlog = backlog.parse().unwrap_or(i32::MAX);
+                    let again = before.into_iter().map(|address| bind_to(address, backlog));
+                    *listeners = again.collect::<io::Result<_>>().unwrap_or_else(|error| {
+                        tracing::error!(%error, "the node does not listen any more");
+                        Vec::new()
+                    });
+                    self.changed.notify_one();
+                }
+                return Err(error);
+            }
+        }
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        for listener in &*self.listeners.borrow() {
+            if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    }
+}
 
 /// Listens on every address of `addresses`, as redis.conf's `bind` writes them: `*` and `::*` are
 /// all of IPv4 and IPv6, and a `-` before an address lets it be missing.
@@ -50,7 +104,10 @@ fn bind_one(name: &str, port: u16, backlog: i32) -> io::Result<TcpListener> {
         "::*" => Ipv6Addr::UNSPECIFIED.into(),
         name => name.parse().or_else(|_| resolve(name))?,
     };
-    let address = SocketAddr::new(ip, port);
+    bind_to(SocketAddr::new(ip, port), backlog)
+}
+
+fn bind_to(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -69,20 +126,25 @@ fn resolve(name: &str) -> io::Result<IpAddr> {
 }
 
 /// Accepts clients until the node is told to stop.
-pub(super) async fn accept(listener: TcpListener, engine: Rc<Engine>) {
+pub(super) async fn accept(listening: Rc<Listening>, engine: Rc<Engine>) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = std::future::poll_fn(|cx| listening.poll_accept(cx)) => accepted,
+            () = listening.changed.notified() => continue,
             () = engine.stop.requested() => return,
         };
         match accepted {
-            Ok((stream, peer)) => welcome(stream, peer, &engine),
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept connections for the moment");
-                tokio::time::sleep(OUT_OF_DESCRIPTORS_WAIT).await;
-            }
+            Ok((stream, _)) => welcome(Stream::Tcp(stream), &engine),
+            Err(error) => rest(&error).await,
         }
+    }
+}
+
+/// What follows from a failure to accept: a pause, unless only that connection was lost.
+pub(super) async fn rest(error: &io::Error) {
+    if !is_of_one_connection(error) {
+        tracing::warn!(%error, "cannot accept connections for the moment");
+        tokio::time::sleep(OUT_OF_DESCRIPTORS_WAIT).await;
     }
 }
 
@@ -96,14 +158,15 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn welcome(stream: TcpStream, peer: SocketAddr, engine: &Rc<Engine>) {
-    let Ok(local) = stream.local_addr() else { return };
-    let addresses = Addresses { peer, local, descriptor: stream.as_raw_fd() };
+/// A connection has come: it is served, or told why it is not.
+pub(super) fn welcome(stream: Stream, engine: &Rc<Engine>) {
+    let Ok(addresses) = stream.addresses() else { return };
     let (outcome, keepalive) = engine
         .with_core(|core| (core.connect(Now::read(), addresses), core.parameter("tcp-keepalive")));
+    let peer = addresses.peer;
     match outcome {
         Ok(id) => {
-            if let Err(error) = set_up(&stream, &keepalive) {
+            if let Err(error) = stream.set_up(keepalive.parse().unwrap_or(0)) {
                 tracing::debug!(%peer, %error, "socket options");
             }
             let mut client = Client::new(engine.clone(), id, stream);
@@ -121,19 +184,4 @@ fn welcome(stream: TcpStream, peer: SocketAddr, engine: &Rc<Engine>) {
             }
         }
     }
-}
-
-fn set_up(stream: &TcpStream, keepalive_seconds: &str) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let seconds = keepalive_seconds.parse().unwrap_or(0);
-    if seconds > 0 {
-        // As Redis: first probe after the time, the others at a third of it, three in all.
-        let third = Duration::from_secs((seconds / 3).max(1));
-        let keepalive = TcpKeepalive::new()
-            .with_time(Duration::from_secs(seconds))
-            .with_interval(third)
-            .with_retries(3);
-        SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
-    }
-    Ok(())
 }

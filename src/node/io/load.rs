@@ -52,7 +52,9 @@ async fn log(engine: &Engine) -> anyhow::Result<()> {
     let parts = append.parts();
     let mut total = 0;
     for (path, _) in &parts {
-        total += std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
+        let size = std::fs::metadata(path).map(|file| file.len());
+        total +=
+            size.with_context(|| format!("the append-only file {} is unusable", path.display()))?;
     }
     engine.with_core(|core| core.begin_loading(Now::read(), total));
     for (path, last) in &parts {

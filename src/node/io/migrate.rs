@@ -77,6 +77,8 @@ pub(super) async fn run(engine: Rc<Engine>) {
                     core.note_migration_connections(pool.count());
                     core.migration_ended(Now::read(), migration.id, end);
                 });
+                // Its connection may be one to look after.
+                engine.migration.notify_one();
             });
         }
         tokio::select! {

@@ -17,8 +17,10 @@ mod persist;
 mod replica;
 mod snapshot;
 mod spool;
+mod stream;
 mod subnets;
 mod title;
+mod unix;
 mod upstream;
 
 pub use bus::{Mesh, Owner};
@@ -30,10 +32,12 @@ use crate::clock::Now;
 use crate::config::node::{FatalConfig, NodeConfig};
 use crate::net::Shutdown;
 use engine::Engine;
+use host::Sockets;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
+use unix::UnixSocket;
 
 /// How long clients may take to read their last replies once the node was told to stop.
 const LINGER: Duration = Duration::from_millis(500);
@@ -86,7 +90,7 @@ pub fn check(config: &NodeConfig) -> Result<(), FatalConfig> {
     let options = CoreOptions {
         directives: config.directives.iter().map(|d| (d.name.clone(), d.words.clone())).collect(),
         config_file: None,
-        host: Box::new(host::Process::new()),
+        host: Box::new(host::Process::new(Rc::default())),
         seed: 0,
     };
     let refused = |(place, reason): (usize, String)| {
@@ -113,10 +117,11 @@ pub fn run(config: NodeConfig) -> Result<ExitCode, NodeError> {
         config.directives.iter().map(|d| (d.name.clone(), d.words.clone())).collect();
     let given = directives.len();
     directives.push(("dir".to_owned(), vec![here.display().to_string()]));
+    let sockets = Rc::<Sockets>::default();
     let options = CoreOptions {
         directives,
         config_file,
-        host: Box::new(host::Process::new()),
+        host: Box::new(host::Process::new(sockets.clone())),
         seed: host::seed().map_err(NodeError::io("reading random bytes"))?,
     };
     let core = Core::new(Now::read(), options)
@@ -127,12 +132,12 @@ pub fn run(config: NodeConfig) -> Result<ExitCode, NodeError> {
         .build()
         .map_err(NodeError::io("starting the runtime"))?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, serve(core))
+    local.block_on(&runtime, serve(core, sockets))
 }
 
-async fn serve(mut core: Core) -> Result<ExitCode, NodeError> {
+async fn serve(mut core: Core, sockets: Rc<Sockets>) -> Result<ExitCode, NodeError> {
     let pid = std::process::id();
-    tracing::info!("Keyway {} is starting, PID: {pid}", env!("CARGO_PKG_VERSION"));
+    tracing::info!("Keyway {} is starting", env!("CARGO_PKG_VERSION"));
     for name in core.parameters_without_effect() {
         tracing::warn!("{name} is set, but this node does not act on it");
     }
@@ -142,31 +147,44 @@ async fn serve(mut core: Core) -> Result<ExitCode, NodeError> {
         Some(bus_port) => Some((open_nodes_conf(&mut core)?, bus_port)),
     };
     let stop = Shutdown::on_signals().map_err(NodeError::io("listening for signals"))?;
-    let listen_on = |port: u16| {
-        listen::bind(&core.parameter("bind"), port, &core.parameter("tcp-backlog")).map_err(
-            |source| {
-                tracing::error!("Could not create server TCP listening socket: {source}");
-                tracing::error!("Failed listening on port {port} (TCP), aborting.");
-                NodeError::Listen { port, source }
-            },
-        )
+    let (addresses, backlog) = (core.parameter("bind"), core.parameter("tcp-backlog"));
+    let failed = |port: u16| {
+        move |source| {
+            tracing::error!("Could not create server TCP listening socket: {source}");
+            tracing::error!("Failed listening on port {port} (TCP), aborting.");
+            NodeError::Listen { port, source }
+        }
     };
-    let listeners = listen_on(port)?;
+    sockets.listening.open(&addresses, port, &backlog).map_err(failed(port))?;
+    let path = core.parameter("unixsocket");
+    let unix = (!path.is_empty()).then(|| {
+        UnixSocket::bind(Path::new(&path), &core.parameter("unixsocketperm")).inspect_err(|error| {
+            tracing::error!("Failed opening Unix socket: bind: {error}");
+        })
+    });
+    let unix = unix.transpose().map_err(NodeError::io(format!("listening on {path}")))?;
     let bus_listeners = match &nodes_conf {
         None => Vec::new(),
-        Some((_, bus_port)) => listen_on(*bus_port)?,
+        Some((_, port)) => listen::bind(&addresses, *port, &backlog).map_err(failed(*port))?,
     };
     let pidfile = core.parameter("pidfile");
-    if !pidfile.is_empty() {
-        std::fs::write(&pidfile, format!("{pid}\n"))
-            .map_err(NodeError::io(format!("writing the pid file {pidfile}")))?;
+    // CONFIG SET dir does not move it.
+    let pidfile = (!pidfile.is_empty()).then(|| std::path::absolute(pidfile)).transpose();
+    let pidfile = pidfile.map_err(NodeError::io("finding the pid file"))?;
+    if let Some(pidfile) = &pidfile {
+        let what = format!("writing the pid file {}", pidfile.display());
+        std::fs::write(pidfile, format!("{pid}\n")).map_err(NodeError::io(what))?;
     }
     tracing::info!("Running mode={}, port={port}.", core.mode());
+    // Who waits for this line connects next.
+    tracing::info!("PID: {pid}");
     tracing::info!("Server initialized");
 
-    let engine = Rc::new(Engine::new(core, stop.clone()));
-    for listener in listeners {
-        tokio::task::spawn_local(listen::accept(listener, engine.clone()));
+    let listening = Rc::clone(&sockets.listening);
+    let engine = Rc::new(Engine::new(core, sockets, stop.clone()));
+    tokio::task::spawn_local(listen::accept(listening, engine.clone()));
+    if let Some(unix) = unix {
+        tokio::task::spawn_local(unix.accept(engine.clone()));
     }
     tokio::task::spawn_local(tick(engine.clone()));
     tokio::task::spawn_local(upstream::follow(engine.clone()));
@@ -219,8 +237,8 @@ async fn serve(mut core: Core) -> Result<ExitCode, NodeError> {
     if let Some(mesh) = &mesh {
         mesh.save().map_err(NodeError::io("Fatal: can't update cluster config file."))?;
     }
-    if !pidfile.is_empty() {
-        remove_pidfile(Path::new(&pidfile));
+    if let Some(pidfile) = &pidfile {
+        remove_pidfile(pidfile);
     }
     tracing::info!("Keyway is now ready to exit, bye bye...");
     Ok(ExitCode::SUCCESS)

@@ -80,7 +80,9 @@ impl NodesConf {
         };
         let mut text = Vec::new();
         lock.seek(SeekFrom::Start(0)).and_then(|_| lock.read_to_end(&mut text)).map_err(io)?;
-        let mut conf = Self { path: path.to_owned(), lock, synced: None, pending: None };
+        // CONFIG SET dir does not move it.
+        let path = std::path::absolute(path).map_err(io)?;
+        let mut conf = Self { path, lock, synced: None, pending: None };
         if let Some(newer) = conf.take_next().map_err(io)? {
             return Ok((conf, Some(newer)));
         }

@@ -2,6 +2,7 @@
 //! what it acknowledges is read.
 
 use super::engine::{Notice, Seat};
+use super::stream::Stream;
 use crate::clock::Now;
 use crate::node::{Progress, ReplicaOutput};
 use crate::resp::RequestDecoder;
@@ -11,7 +12,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// Bytes that a replica may send before it has sent a whole request.
 const INPUT_BYTES_MAX: usize = 64 * 1024;
@@ -24,7 +24,7 @@ const WRITES_PER_TURN: usize = 16;
 pub(super) struct ReplicaLink {
     seat: Seat,
     notice: Rc<Notice>,
-    stream: TcpStream,
+    stream: Stream,
     decoder: RequestDecoder,
     /// What it has sent and is not run.
     input: Vec<u8>,
@@ -38,7 +38,7 @@ impl ReplicaLink {
     pub(super) fn new(
         seat: Seat,
         notice: Rc<Notice>,
-        stream: TcpStream,
+        stream: Stream,
         input: Vec<u8>,
         answers: Vec<u8>,
     ) -> Self {

@@ -6,6 +6,7 @@ use super::spool::Spool;
 use crate::clock::Now;
 use crate::node::{LinkTarget, LinkTask};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,6 +32,7 @@ pub(super) async fn follow(engine: Rc<Engine>) {
             outcome = run(&engine, &target) => outcome,
             () = given_up(&engine, link) => Ok(()),
         };
+        engine.sockets.upstream.replace(None);
         let wanted = engine.with_core(|core| {
             let why = outcome.map_or_else(|error| error.to_string(), |()| "closed".to_owned());
             core.link_lost(Now::read(), link, &why);
@@ -57,8 +59,12 @@ async fn run(engine: &Engine, target: &LinkTarget) -> io::Result<()> {
     let link = target.link;
     engine.with_core(|core| core.link_connecting(link));
     let connecting = TcpStream::connect((target.host.as_str(), target.port));
-    let stream = tokio::time::timeout(target.timeout, connecting).await??;
+    let stream = tokio::time::timeout(target.timeout, connecting).await.map_err(|_| {
+        let why = engine.with_core(|core| core.link_silence(link));
+        io::Error::new(io::ErrorKind::TimedOut, why)
+    })??;
     stream.set_nodelay(true)?;
+    engine.sockets.upstream.replace(Some(stream.as_fd().try_clone_to_owned()?));
     let hello = engine.with_core(|core| core.link_connected(Now::read(), link));
     let mut connection = Connection {
         engine,
@@ -116,10 +122,8 @@ impl Connection<'_> {
                 Err(_) => {
                     silent += SAY_EVERY;
                     if silent >= self.timeout {
-                        return Err(io::Error::new(
-                            io::ErrorKind::TimedOut,
-                            "MASTER timeout: no data nor PING received...",
-                        ));
+                        let why = self.engine.with_core(|core| core.link_silence(self.link));
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
                     }
                     self.say().await?;
                 }

@@ -275,6 +275,26 @@ fn keys_that_a_walk_finds_expired_go_one_by_one() {
     }
 }
 
+/// The key goes behind the command that would have woken a client, and so on its own.
+#[test]
+fn a_key_that_expired_before_it_could_wake_a_client_is_removed_for_everyone() {
+    let mut tapped = Tapped::new(&[("enable-debug-command", "yes")]);
+    let mut elsewhere = tapped.node.client();
+    tapped.node.send(&mut elsewhere, b"SELECT 9\r\nBRPOP k 0\r\n");
+    tapped.run("SELECT 1\r\nRPUSH k hello\r\nPEXPIRE k 100");
+    tapped.node.now = tapped.node.now.after(Duration::from_millis(101));
+    assert_eq!(tapped.run("SWAPDB 1 9"), "SWAPDB 1 9; SELECT 9; DEL k");
+    tapped.run("SELECT 0");
+    let mut here = tapped.node.waiting("BRPOP k 0");
+    assert_eq!(
+        tapped.run("MULTI\r\nRPUSH k hello\r\nPEXPIRE k 100\r\nDEBUG SLEEP 0.2\r\nEXEC"),
+        "SELECT 0; MULTI; RPUSH k hello; PEXPIREAT k now+100; EXEC; DEL k"
+    );
+    for client in [&mut elsewhere, &mut here] {
+        assert_eq!(tapped.node.arrived(client), "", "it waits on");
+    }
+}
+
 #[test]
 fn each_listener_is_told_the_database_it_is_to_be_in() {
     let mut tapped = Tapped::new(&[]);

@@ -1,7 +1,7 @@
 //! Replication as a cluster's bus sees it: the bus decides whom this node copies, and weighs how far
 //! the copy is.
 
-use super::upstream::Phase;
+use super::upstream::{Phase, Upstream};
 use crate::bus::{self, Source};
 use crate::clock::Now;
 use crate::node::core::Core;
@@ -16,7 +16,7 @@ impl Server {
         let upstream = replication.upstream.as_ref();
         let state = bus::Replication {
             offset: replication.history.offset(),
-            heard: upstream.filter(|upstream| upstream.has_data()).map(|upstream| upstream.heard),
+            heard: upstream.filter(|upstream| upstream.has_data()).map(Upstream::current_at),
             linked: upstream.is_some_and(|upstream| upstream.phase == Phase::Online),
         };
         if let Some(member) = &mut self.cluster {

@@ -1,8 +1,8 @@
 //! A primary's snapshot on its way into the keyspace, chunk by chunk.
 
 use crate::clock::Now;
-use crate::store::Keyspace;
 use crate::store::rdb::{RdbError, RdbEvent, RdbReader};
+use crate::store::{Aside, Keyspace};
 
 /// A snapshot that is being loaded into an empty keyspace.
 #[derive(Debug)]
@@ -13,11 +13,36 @@ pub(super) struct Load {
     keys: u64,
     /// The database that the stream after the snapshot begins in, if the snapshot says so.
     stream_db: Option<usize>,
+    /// What was there before, to be there again if this fails.
+    before: Option<Aside>,
 }
 
 impl Load {
-    pub(super) fn new(keyspace: &Keyspace) -> Self {
-        Self { reader: RdbReader::new(keyspace.value_limits()), db: 0, keys: 0, stream_db: None }
+    pub(super) fn new(keyspace: &Keyspace, before: Option<Aside>) -> Self {
+        let reader = RdbReader::new(keyspace.value_limits());
+        Self { reader, db: 0, keys: 0, stream_db: None, before }
+    }
+
+    /// All of it is there: what was before is not needed any more.
+    pub(super) fn complete(self, keyspace: &mut Keyspace) {
+        if let Some(before) = self.before {
+            keyspace.forget_aside(before);
+        }
+    }
+
+    /// It does not get to its end. What was before is there again; or nothing, where that was not kept.
+    pub(super) fn give_up(self, keyspace: &mut Keyspace) {
+        match self.before {
+            Some(before) => {
+                tracing::info!("MASTER <-> REPLICA sync: Restoring old data");
+                keyspace.put_back(before);
+            }
+            None => {
+                for db in 0..keyspace.databases() {
+                    keyspace.flush(db);
+                }
+            }
+        }
     }
 
     /// How many keys have come.

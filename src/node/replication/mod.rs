@@ -11,6 +11,7 @@ mod describe;
 mod downstream;
 mod failover;
 mod load;
+mod own_keys;
 mod restrict;
 mod resume;
 mod settings;
@@ -32,6 +33,7 @@ use crate::store::{Expired, Keyspace};
 use copy::Copy;
 use downstream::Follower;
 use failover::Failover;
+use own_keys::OwnKeys;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
@@ -65,6 +67,8 @@ pub(super) struct Replication {
     on_disk: Option<Offset>,
     /// Since when a backlog has been kept for nobody.
     alone_since: Option<Instant>,
+    /// What clients have made expire here while the node follows another.
+    pub(super) own_keys: OwnKeys,
     /// The snapshot that followers are being sent.
     copy: Option<Copy>,
     /// When a snapshot for those who wait for one is to begin.
@@ -103,6 +107,7 @@ impl Replication {
             acks_asked_at: None,
             on_disk: None,
             alone_since: None,
+            own_keys: OwnKeys::default(),
             copy: None,
             snapshot_due: None,
             synchronisations: Synchronisations::default(),
@@ -258,8 +263,21 @@ impl Core {
     }
 }
 
+impl Server {
+    /// CONFIG REWRITE writes whom the node follows. In a cluster nodes.conf says it.
+    fn remember_primary(&mut self, words: &[&str; 2]) {
+        if self.settings.cluster_enabled {
+            return;
+        }
+        if let Err(reason) = self.directives.load("replicaof", words) {
+            tracing::warn!(primary = words.join(":"), reason, "CONFIG REWRITE cannot name it");
+        }
+    }
+}
+
 /// See [`Core::follow`].
 fn follow(server: &mut Server, keyspace: &mut Keyspace, now: Now, host: &str, port: u16) {
+    server.remember_primary(&[host, &port.to_string()]);
     if server.replication.follows(host, port) {
         return;
     }
@@ -273,9 +291,13 @@ fn follow(server: &mut Server, keyspace: &mut Keyspace, now: Now, host: &str, po
     }
     server.flush_stream();
     server.propagation.set_stream(false);
+    if let Some(upstream) = &mut server.replication.upstream {
+        upstream.abandon_load(keyspace);
+    }
     let resumable = server.replication.backlog.is_some()
         && (was_primary || server.replication.upstream.as_ref().is_some_and(Upstream::has_data));
     let replication = &mut server.replication;
+    replication.own_keys.clear();
     replication.link += 1;
     replication.upstream = Some(Upstream::new(now, replication.link, host, port, resumable));
     // They ask again, and are told under which name this node goes on.
@@ -287,10 +309,11 @@ fn follow(server: &mut Server, keyspace: &mut Keyspace, now: Now, host: &str, po
 
 /// See [`Core::lead`].
 fn lead(server: &mut Server, keyspace: &mut Keyspace) {
-    if server.replication.upstream.take().is_none() {
-        return;
-    }
+    server.remember_primary(&["no", "one"]);
+    let Some(mut upstream) = server.replication.upstream.take() else { return };
+    upstream.abandon_load(keyspace);
     let replication = &mut server.replication;
+    replication.own_keys.clear();
     replication.link += 1;
     let former = replication.history.id();
     let id = replication.new_id();

@@ -156,9 +156,26 @@ impl Upstream {
         self.session.as_ref().map_or(0, |session| session.db)
     }
 
+    /// When the data was last known to be the primary's.
+    pub(super) fn current_at(&self) -> Instant {
+        match self.phase {
+            Phase::Online => self.heard,
+            // A connection that did not get as far as the stream brought nothing.
+            _ => self.down_since.unwrap_or(self.heard),
+        }
+    }
+
     /// Bytes of the stream that have come and are not run as a whole yet.
     pub(super) fn pending(&self) -> usize {
         self.unread.len()
+    }
+
+    /// Half of a copy is no data: those who ask are told that there is none.
+    pub(super) fn abandon_load(&mut self, keyspace: &mut Keyspace) {
+        if let Some(load) = self.load.take() {
+            self.has_data = false;
+            load.give_up(keyspace);
+        }
     }
 
     /// Whether the data set is being replaced at this moment.
@@ -271,6 +288,18 @@ impl Core {
         }
     }
 
+    /// Why a link ends on which nothing came for too long: the log's line, in Redis's words.
+    pub fn link_silence(&mut self, link: u64) -> &'static str {
+        match self.upstream(link).map(|upstream| upstream.phase) {
+            Some(Phase::Online) => "MASTER timeout: no data nor PING received...",
+            Some(Phase::Sync) => {
+                "Timeout receiving bulk data from MASTER... If the problem persists try to set the \
+                 'repl-timeout' parameter in redis.conf to a larger value."
+            }
+            _ => "Timeout connecting to the MASTER...",
+        }
+    }
+
     /// What is due to be said to the primary, if anything is: how far this node is, or that it
     /// lives while it loads.
     pub fn link_says(&mut self, now: Now, link: u64) -> Option<Vec<u8>> {
@@ -323,16 +352,19 @@ impl Core {
     /// The old data goes, and the new comes in its place. Until all of it is there, there is none.
     fn begin_load(&mut self, now: Now, link: u64) {
         self.server.close_followers();
+        self.server.replication.own_keys.clear();
         self.server.suspend_log();
         // What is being saved would be half of the old data and half of the new.
         self.server.give_up_snapshot(&mut self.keyspace, SnapshotFor::File);
         tracing::info!("MASTER <-> REPLICA sync: Flushing old data");
         let (watched, keyspace) = (&mut self.server.watched, &mut self.keyspace);
         watched.touch_where(None, |db, key| keyspace.db(db, now.unix_ms).contains(key));
+        let swaps = self.server.settings.replication.diskless_load == DisklessLoad::Swap;
+        let before = swaps.then(|| self.keyspace.set_aside()).flatten();
         for db in 0..self.keyspace.databases() {
             self.keyspace.flush(db);
         }
-        let load = Load::new(&self.keyspace);
+        let load = Load::new(&self.keyspace, before);
         tracing::info!("MASTER <-> REPLICA sync: Loading DB in memory");
         if let Some(upstream) = self.upstream(link) {
             upstream.has_data = false;
@@ -379,6 +411,8 @@ impl Core {
             return LinkTask::Close;
         }
         let load = upstream.load.take().expect("it is whole");
+        let (keys, stream_db) = (load.keys(), load.stream_db());
+        load.complete(&mut self.keyspace);
         let databases = self.keyspace.databases();
         let Some(upstream) = self.upstream(link) else { return LinkTask::Close };
         upstream.transfer = None;
@@ -392,7 +426,7 @@ impl Core {
         }
         // The stream says again which database it is in, or the snapshot has.
         let mut session = primary_session(now, upstream);
-        session.db = load.stream_db().filter(|db| *db < databases).unwrap_or(0);
+        session.db = stream_db.filter(|db| *db < databases).unwrap_or(0);
         upstream.session = Some(session);
         // The primary may be waiting to hear that this is done.
         upstream.ack_asked = Some(announced.map_or(0, |(_, offset)| offset));
@@ -403,7 +437,7 @@ impl Core {
         };
         let size = self.server.settings.replication.backlog_bytes;
         replication.backlog = Some(Backlog::new(replication.history.offset(), size));
-        tracing::info!("MASTER <-> REPLICA sync: Finished with success ({} keys)", load.keys());
+        tracing::info!("MASTER <-> REPLICA sync: Finished with success ({keys} keys)");
         self.server.resume_log();
         LinkTask::Yield
     }
@@ -543,18 +577,13 @@ fn lose_link(server: &mut Server, keyspace: &mut Keyspace, now: Now, why: &str) 
     if let Some(session) = &mut upstream.session {
         session.transaction = None;
     }
-    if upstream.load.take().is_some() {
-        // Half of a copy is no data: those who ask are told that there is none.
-        upstream.has_data = false;
-        for db in 0..keyspace.databases() {
-            keyspace.flush(db);
-        }
-    }
+    upstream.abandon_load(keyspace);
 }
 
 impl Ctx<'_> {
     /// Ends the link to the primary; another is made at once.
     pub(in crate::node) fn cut_link(&mut self, why: &str) {
+        self.server.host.hang_up_on_primary();
         lose_link(self.server, self.keyspace, self.now, why);
         let replication = &mut self.server.replication;
         replication.link += 1;

@@ -4,7 +4,7 @@ use super::*;
 
 impl Node {
     /// What came for a client since the last time, while nothing of its own was run.
-    pub(super) fn arrived(&mut self, client: &mut Client) -> String {
+    pub(in crate::node) fn arrived(&mut self, client: &mut Client) -> String {
         self.replies_to(client, b"")
     }
 
@@ -13,7 +13,7 @@ impl Node {
     }
 
     /// A client that waits for its command to be served.
-    pub(super) fn waiting(&mut self, line: &str) -> Client {
+    pub(in crate::node) fn waiting(&mut self, line: &str) -> Client {
         let mut client = self.client();
         let (reply, progress) = self.send(&mut client, format!("{line}\r\n").as_bytes());
         assert_eq!(reply, "", "{line}");

@@ -225,15 +225,22 @@ impl Builder {
                 Value::Set(set.ok_or(corrupt_list("Set listpack integrity check failed."))?)
             }
             kind::HASH_LISTPACK | kind::HASH_ZIPLIST | kind::HASH_ZIPMAP => {
+                let mut limits = types.hash;
                 let list = match kind {
                     kind::HASH_LISTPACK => listpack(input)?,
                     kind::HASH_ZIPLIST => ziplist(&input.string()?).ok_or(corrupt_list(ZIPLIST))?,
                     _ => {
                         let map = zipmap(&input.string()?);
-                        map.ok_or(corrupt_list("Zipmap integrity check failed."))?
+                        let list = map.ok_or(corrupt_list("Zipmap integrity check failed."))?;
+                        // Its writer did not know of this limit, or had another.
+                        let mut buffer = itoa::Buffer::new();
+                        if list.iter().any(|item| item.bytes(&mut buffer).len() > limits.value) {
+                            limits.entries = 0;
+                        }
+                        list
                     }
                 };
-                let hash = Hash::from_listpack(list, types.hash, hasher);
+                let hash = Hash::from_listpack(list, limits, hasher);
                 Value::Hash(hash.ok_or(corrupt_list("Hash listpack integrity check failed."))?)
             }
             kind::SORTED_SET_LISTPACK | kind::SORTED_SET_ZIPLIST => {

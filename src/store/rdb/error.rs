@@ -9,8 +9,10 @@ pub enum RdbError {
     /// A version that this node does not read. The text is Redis's.
     #[error("Can't handle RDB format version {0}")]
     Version(u32),
-    /// The checksum at the end is another.
-    #[error("Wrong RDB checksum expected: ({expected:x}) but got ({found:x}). Aborting now.")]
+    /// The checksum at the end is another. The text is that of Redis's two lines.
+    #[error(
+        "Wrong RDB checksum expected: ({expected:x}) but got ({found:x}). Aborting now. RDB CRC error"
+    )]
     Checksum {
         /// What the bytes add up to.
         expected: u64,
