@@ -53,7 +53,9 @@ fn set(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
         if directive.is_protected() && !ctx.may(allowed) {
             return Err(failed(name, "can't set protected config"));
         }
-        if directive.waits_for_load() && ctx.server.persistence.loading.is_some() {
+        let server = &ctx.server;
+        let loads = server.persistence.loading.is_some() || server.replication.is_loading();
+        if directive.waits_for_load() && loads {
             return Err(LOADING);
         }
     }
