@@ -86,7 +86,7 @@ fn the_place_where_clients_connect_can_be_changed() {
     let taken = other.port().to_string();
     let refused = "ERR CONFIG SET failed (possibly related to argument 'port') - Unable to listen \
                    on this port. Check server logs.";
-    let timeout = || node.client().text(&["CONFIG", "GET", "timeout"]);
+    let timeout = || node.client().call(&["CONFIG", "GET", "timeout"]);
     let before = timeout();
     let reply = client.call(&["CONFIG", "SET", "timeout", "77", "port", &taken]);
     assert_eq!(reply, Reply::Error(refused.into()));
