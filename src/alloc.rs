@@ -7,6 +7,7 @@
 
 #![allow(unsafe_code, reason = "to stand between the program and its allocator")]
 
+use libmimalloc_sys as mimalloc;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -41,6 +42,72 @@ fn count(bytes: i64) {
     });
     if told.is_err() {
         TOLD.fetch_add(bytes, Relaxed);
+    }
+}
+
+/// The alignment that any block of such a size or more has: what C asks of `malloc`.
+const NATURAL_ALIGN: usize = 16;
+
+/// Whether a block has its alignment without a word about it.
+#[inline]
+fn is_natural(layout: Layout) -> bool {
+    layout.align() <= NATURAL_ALIGN && layout.align() <= layout.size()
+}
+
+/// mimalloc, which is asked for an alignment only where it matters.
+///
+/// The crate of that name asks for it always, and mimalloc then takes up to 7 bytes more for words,
+/// unless the size is a power of two or a block happens to be at hand: an entry of 96 bytes would
+/// lie in a block of 112.
+#[derive(Debug)]
+pub struct Mimalloc;
+
+// SAFETY: mimalloc's blocks are as large as they are asked for, and aligned as the layout says:
+// because that is what was asked for, or because C's `malloc` gives no others (`is_natural`). A
+// block that has changed its size by `realloc` still has its old alignment, as then the same holds
+// for the new size or else it is asked for. None of these functions panics.
+unsafe impl GlobalAlloc for Mimalloc {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: any size and any power of two will do.
+        unsafe {
+            if is_natural(layout) {
+                mimalloc::mi_malloc(layout.size()).cast()
+            } else {
+                mimalloc::mi_malloc_aligned(layout.size(), layout.align()).cast()
+            }
+        }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as in `alloc`.
+        unsafe {
+            if is_natural(layout) {
+                mimalloc::mi_zalloc(layout.size()).cast()
+            } else {
+                mimalloc::mi_zalloc_aligned(layout.size(), layout.align()).cast()
+            }
+        }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
+        // SAFETY: the block came from mimalloc, whichever function it was.
+        unsafe { mimalloc::mi_free(block.cast()) };
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as in `dealloc`; the caller promises that the size fits the alignment.
+        unsafe {
+            let new = Layout::from_size_align_unchecked(size, layout.align());
+            if is_natural(new) {
+                mimalloc::mi_realloc(block.cast(), size).cast()
+            } else {
+                mimalloc::mi_realloc_aligned(block.cast(), size, layout.align()).cast()
+            }
+        }
     }
 }
 
@@ -93,6 +160,32 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
 mod tests {
     use super::*;
     use std::alloc::System;
+
+    #[test]
+    fn every_block_is_aligned_and_keeps_its_content() {
+        for align in [1, 2, 4, 8, 16, 32, 64, 4096] {
+            let blocks = (1..300).chain([4000, 70_000, 3 << 20]).map(|size| {
+                let layout = Layout::from_size_align(size, align).expect("small");
+                // SAFETY: each block is used with the layout that it has at that time.
+                unsafe {
+                    let block = Mimalloc.alloc(layout);
+                    assert!(!block.is_null() && block.addr().is_multiple_of(align), "{layout:?}");
+                    block.write_bytes(7, size);
+                    let grown = Mimalloc.realloc(block, layout, size * 3);
+                    assert!(!grown.is_null() && grown.addr().is_multiple_of(align), "{layout:?}");
+                    assert_eq!((*grown, *grown.add(size - 1)), (7, 7));
+                    let layout = Layout::from_size_align(size * 3, align).expect("small");
+                    let shrunk = Mimalloc.realloc(grown, layout, 1);
+                    assert!(!shrunk.is_null() && shrunk.addr().is_multiple_of(align), "{layout:?}");
+                    (shrunk, Layout::from_size_align(1, align).expect("small"))
+                }
+            });
+            for (block, layout) in blocks.collect::<Vec<_>>() {
+                // SAFETY: it is not used again.
+                unsafe { Mimalloc.dealloc(block, layout) };
+            }
+        }
+    }
 
     /// No other thread of this test binary counts: it runs on the system's allocator.
     #[test]
