@@ -1,6 +1,6 @@
 //! Hashes.
 
-use crate::node::args::{integer, is, negatable};
+use crate::node::args::{draws, integer, is, negatable};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::commands::{write_item, write_optional};
 use crate::node::error::CommandError;
@@ -229,8 +229,9 @@ fn hrandfield(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let (wanted, len) = (count.unsigned_abs() as usize, hash.len());
     if count < 0 {
         // Each one drawn on its own: a field may come again.
-        writer.head(wanted);
-        for _ in 0..wanted {
+        let draws = draws(count, len, hash.heap_bytes())?;
+        writer.head(draws);
+        for _ in 0..draws {
             if let Some(pair) = hash.random(|| random.next()) {
                 writer.pair(pair);
             }

@@ -1,6 +1,6 @@
 //! Sets: one at a time. What several of them have in common is in `set_algebra`.
 
-use crate::node::args::{negatable, unsigned};
+use crate::node::args::{draws, negatable, unsigned};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::commands::{write_item, write_optional};
 use crate::node::error::CommandError;
@@ -207,8 +207,9 @@ fn srandmember(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let (wanted, len) = (count.unsigned_abs() as usize, set.len());
     if count < 0 {
         // Each one drawn on its own: a member may come again.
-        out.array(wanted);
-        for _ in 0..wanted {
+        let draws = draws(count, len, set.heap_bytes())?;
+        out.array(draws);
+        for _ in 0..draws {
             write_optional(out, set.random(|| random.next()));
         }
     } else if wanted >= len {

@@ -1,7 +1,7 @@
 //! Sorted sets: members one by one. Their ranges and what several of them make together have
 //! files of their own.
 
-use crate::node::args::{integer, is};
+use crate::node::args::{draws, integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::node::events::Class;
@@ -317,8 +317,9 @@ fn zrandmember(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let (wanted, len) = (count.unsigned_abs() as usize, set.len());
     if count < 0 {
         // Each one drawn on its own: a member may come again.
-        members.head(wanted);
-        for _ in 0..wanted {
+        let draws = draws(count, len, set.heap_bytes())?;
+        members.head(draws);
+        for _ in 0..draws {
             set.iter_from(random.below(len), false).take(1).for_each(|pair| members.member(pair));
         }
     } else if wanted >= len {
