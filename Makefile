@@ -1,6 +1,6 @@
 # What CONTRIBUTING.md names. `make check` is what CI runs, less the installation of servers.
 
-.PHONY: check fmt lint test doc docs bench memory suites matrix soak fuzz
+.PHONY: check fmt lint test doc docs bench memory speed stalls suites matrix soak fuzz
 
 check: fmt lint doc test
 
@@ -54,3 +54,13 @@ VALKEY ?=
 memory:
 	cargo build --release
 	benches/memory.py target/release/keyway redis-server $(VALKEY)
+
+# Processor time and requests per second of every command of redis-benchmark, beside redis-server.
+speed:
+	cargo build --profile dist
+	benches/node_speed.py target/dist/keyway redis-server
+
+# The longest that a command holds up others while much expires or is freed.
+stalls:
+	cargo build --profile dist
+	benches/stalls.py --core 1 target/dist/keyway redis-server

@@ -67,13 +67,13 @@ def free_port():
 
 
 class Server:
-    def __init__(self, binary):
+    def __init__(self, binary, launcher=()):
         self.port = free_port()
         self.folder = tempfile.TemporaryDirectory()
         node = ["node"] if os.path.basename(binary) == "keyway" else []
         arguments = ["--port", str(self.port), "--save", "", "--dir", self.folder.name]
         self.process = subprocess.Popen(
-            [binary, *node, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*launcher, binary, *node, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 20
         while True:
