@@ -4,12 +4,11 @@
 
 use super::database::EntryPlace;
 use super::db::{Db, WrongType};
-use super::entry::{Entry, ValueRef};
-
+use super::entry::Entry;
 use super::types::{
     Hash, HashMut, List, ListMut, Set, SetMut, SortedSet, SortedSetMut, Stream, StreamMut,
 };
-use super::value::Value;
+use super::value::{Value, ValueMut, ValueRef};
 
 impl Db<'_> {
     /// The hash of a key that a command reads.
@@ -19,7 +18,7 @@ impl Db<'_> {
     pub fn hash(&mut self, key: &[u8]) -> Result<Option<&'_ Hash>, WrongType> {
         match self.read(key).map(Entry::value) {
             None => Ok(None),
-            Some(ValueRef::Object(Value::Hash(hash))) => Ok(Some(hash)),
+            Some(ValueRef::Hash(hash)) => Ok(Some(hash)),
             Some(_) => Err(WrongType),
         }
     }
@@ -46,7 +45,7 @@ impl Db<'_> {
         self.touch(place);
         let (limits, hasher) = (self.shared.limits.hash, self.database.hasher());
         match self.entry_mut(place).object_mut() {
-            Some(Value::Hash(hash)) => Ok(HashMut::new(hash, limits, hasher)),
+            Some(ValueMut::Hash(hash)) => Ok(HashMut::new(hash, limits, hasher)),
             _ => Err(WrongType),
         }
     }
@@ -58,7 +57,7 @@ impl Db<'_> {
     pub fn list(&mut self, key: &[u8]) -> Result<Option<&'_ List>, WrongType> {
         match self.read(key).map(Entry::value) {
             None => Ok(None),
-            Some(ValueRef::Object(Value::List(list))) => Ok(Some(list)),
+            Some(ValueRef::List(list)) => Ok(Some(list)),
             Some(_) => Err(WrongType),
         }
     }
@@ -85,7 +84,7 @@ impl Db<'_> {
         self.touch(place);
         let limit = self.shared.limits.list;
         match self.entry_mut(place).object_mut() {
-            Some(Value::List(list)) => Ok(ListMut::new(list, limit)),
+            Some(ValueMut::List(list)) => Ok(ListMut::new(list, limit)),
             _ => Err(WrongType),
         }
     }
@@ -97,7 +96,7 @@ impl Db<'_> {
     pub fn sorted_set(&mut self, key: &[u8]) -> Result<Option<&'_ SortedSet>, WrongType> {
         match self.read(key).map(Entry::value) {
             None => Ok(None),
-            Some(ValueRef::Object(Value::SortedSet(set))) => Ok(Some(set)),
+            Some(ValueRef::SortedSet(set)) => Ok(Some(set)),
             Some(_) => Err(WrongType),
         }
     }
@@ -124,7 +123,7 @@ impl Db<'_> {
         self.touch(place);
         let (limits, hasher) = (self.shared.limits.sorted_set, self.database.hasher());
         match self.entry_mut(place).object_mut() {
-            Some(Value::SortedSet(set)) => Ok(SortedSetMut::new(set, limits, hasher)),
+            Some(ValueMut::SortedSet(set)) => Ok(SortedSetMut::new(set, limits, hasher)),
             _ => Err(WrongType),
         }
     }
@@ -136,7 +135,7 @@ impl Db<'_> {
     pub fn set(&mut self, key: &[u8]) -> Result<Option<&'_ Set>, WrongType> {
         match self.read(key).map(Entry::value) {
             None => Ok(None),
-            Some(ValueRef::Object(Value::Set(set))) => Ok(Some(set)),
+            Some(ValueRef::Set(set)) => Ok(Some(set)),
             Some(_) => Err(WrongType),
         }
     }
@@ -145,7 +144,7 @@ impl Db<'_> {
     /// `None`. [`Db::set`] comes first for each: it tells whether there is a set, and counts.
     pub fn sets<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Vec<Option<&'_ Set>> {
         keys.map(|key| match self.glance(key)?.value() {
-            ValueRef::Object(Value::Set(set)) => Some(set),
+            ValueRef::Set(set) => Some(set),
             _ => None,
         })
         .collect()
@@ -188,7 +187,7 @@ impl Db<'_> {
         self.touch(place);
         let (limits, hasher) = (self.shared.limits.set, self.database.hasher());
         match self.entry_mut(place).object_mut() {
-            Some(Value::Set(set)) => Ok(SetMut::new(set, limits, hasher)),
+            Some(ValueMut::Set(set)) => Ok(SetMut::new(set, limits, hasher)),
             _ => Err(WrongType),
         }
     }
@@ -200,7 +199,7 @@ impl Db<'_> {
     pub fn stream(&mut self, key: &[u8]) -> Result<Option<&'_ Stream>, WrongType> {
         match self.read(key).map(Entry::value) {
             None => Ok(None),
-            Some(ValueRef::Object(Value::Stream(stream))) => Ok(Some(stream)),
+            Some(ValueRef::Stream(stream)) => Ok(Some(stream)),
             Some(_) => Err(WrongType),
         }
     }
@@ -212,6 +211,18 @@ impl Db<'_> {
     pub fn stream_mut(&mut self, key: &[u8]) -> Result<Option<StreamMut<'_>>, WrongType> {
         let Some(place) = self.find(key) else { return Ok(None) };
         self.stream_at(place).map(Some)
+    }
+
+    /// The same for a command that Redis has read it first (XACK and the like): counted as a hit or
+    /// a miss.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn stream_read_mut(&mut self, key: &[u8]) -> Result<Option<StreamMut<'_>>, WrongType> {
+        match self.find_counted(key) {
+            Some(place) => self.stream_at(place).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The stream of a key that a command adds to; an empty one if the key is not there.
@@ -227,7 +238,7 @@ impl Db<'_> {
         self.touch(place);
         let limits = self.shared.limits.stream;
         match self.entry_mut(place).object_mut() {
-            Some(Value::Stream(stream)) => Ok(StreamMut::new(stream, limits)),
+            Some(ValueMut::Stream(stream)) => Ok(StreamMut::new(stream, limits)),
             _ => Err(WrongType),
         }
     }

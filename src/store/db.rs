@@ -5,12 +5,12 @@
 //! Redis.
 
 use super::database::{Database, EntryPlace, Home};
-use super::entry::{Entry, ValueRef};
+use super::entry::Entry;
 use super::keyspace::{Expired, Shared};
 use super::rdb::{KeyUse, ValueLimits};
 use super::table::{Keyed, Table};
 use super::usage::UsagePolicy;
-use super::value::{Type, Value};
+use super::value::{Type, Value, ValueMut, ValueRef};
 use crate::cluster::Slot;
 
 /// The key holds a value of another type.
@@ -68,29 +68,19 @@ impl Entry {
         match self.value() {
             ValueRef::Int(number) => Ok(Text::Int(number)),
             ValueRef::Embedded { bytes, .. } => Ok(Text::Bytes(bytes)),
-            ValueRef::Object(Value::String(bytes)) => Ok(Text::Bytes(bytes)),
-            ValueRef::Object(_) => Err(WrongType),
+            ValueRef::String(bytes) => Ok(Text::Bytes(bytes)),
+            _ => Err(WrongType),
         }
     }
 
     /// The type of its value.
     pub fn type_of(&self) -> Type {
-        match self.value() {
-            ValueRef::Int(_) | ValueRef::Embedded { .. } => Type::String,
-            ValueRef::Object(value) => value.type_of(),
-        }
+        self.value().type_of()
     }
 
     /// What OBJECT ENCODING says.
     pub fn encoding(&self) -> &'static str {
-        /// The longest string that Redis embeds in its object: what clients know as embstr.
-        const EMBSTR_MAX: usize = 44;
-        match self.value() {
-            ValueRef::Int(_) => "int",
-            ValueRef::Embedded { bytes, raw: false } if bytes.len() <= EMBSTR_MAX => "embstr",
-            ValueRef::Embedded { .. } => "raw",
-            ValueRef::Object(value) => value.encoding(),
-        }
+        self.value().encoding()
     }
 
     /// A copy under another key.
@@ -107,7 +97,16 @@ impl Entry {
                 };
                 copy
             }
-            ValueRef::Object(value) => Self::object(key, value.clone(), expires_at),
+            ValueRef::String(bytes) => Self::object(key, Value::string(bytes.clone()), expires_at),
+            ValueRef::List(list) => Self::object(key, Value::List(list.clone()), expires_at),
+            ValueRef::Hash(hash) => Self::object(key, Value::Hash(hash.clone()), expires_at),
+            ValueRef::SortedSet(set) => {
+                Self::object(key, Value::SortedSet(set.clone()), expires_at)
+            }
+            ValueRef::Set(set) => Self::object(key, Value::Set(set.clone()), expires_at),
+            ValueRef::Stream(stream) => {
+                Self::object(key, Value::Stream(Box::new(stream.clone())), expires_at)
+            }
         }
     }
 }
@@ -186,13 +185,20 @@ impl<'a> Db<'a> {
     /// The entry of a key that a command reads: counted as a hit or a miss, and as a use.
     #[inline]
     pub fn read(&mut self, key: &[u8]) -> Option<&'_ Entry> {
-        let Some(place) = self.find(key) else {
-            self.shared.was_missed(self.index, key);
-            return None;
-        };
-        self.shared.stats.hits += 1;
+        let place = self.find_counted(key)?;
         self.touch(place);
         Some(self.database.at(place))
+    }
+
+    /// Where a living key is, counted as a hit or a miss.
+    #[inline]
+    pub(super) fn find_counted(&mut self, key: &[u8]) -> Option<EntryPlace> {
+        let place = self.find(key);
+        match place {
+            Some(_) => self.shared.stats.hits += 1,
+            None => self.shared.was_missed(self.index, key),
+        }
+        place
     }
 
     /// The entry of a living key, without a change to anything: several can be held at once.
@@ -211,11 +217,7 @@ impl<'a> Db<'a> {
     /// The entry of a key that a command asks about without using its value (TTL, TYPE, EXISTS):
     /// counted as a hit or a miss.
     pub fn peek_counted(&mut self, key: &[u8]) -> Option<&'_ Entry> {
-        let Some(place) = self.find(key) else {
-            self.shared.was_missed(self.index, key);
-            return None;
-        };
-        self.shared.stats.hits += 1;
+        let place = self.find_counted(key)?;
         Some(self.database.at(place))
     }
 
@@ -341,17 +343,22 @@ impl<'a> Db<'a> {
         };
         self.touch(place);
         let entry = self.entry_mut(place);
-        if let Some(Value::String(bytes)) = entry.object_mut() {
+        if let Some(ValueMut::String(bytes)) = entry.object_mut() {
             return Ok(edit(bytes));
         }
         let mut bytes = entry.text()?.bytes(&mut itoa::Buffer::new()).to_vec();
         let result = edit(&mut bytes);
         if bytes.len() > super::entry::EMBEDDED_MAX {
-            entry.set_object(Value::String(bytes));
+            entry.set_object(Value::string(bytes));
         } else {
             entry.set_raw(&bytes);
         }
         Ok(result)
+    }
+
+    /// Drops what a command has cut off a value, on another thread if that takes long.
+    pub fn discard(&mut self, cut: Value) {
+        self.shared.discard_value(Some(cut));
     }
 
     /// Adds an entry whose key is not there.

@@ -1,11 +1,11 @@
 //! DEBUG DIGEST over the keyspace: what two nodes compare to know that they hold the same data.
 
 use super::db::Db;
-use super::entry::{Entry, ValueRef};
+use super::entry::Entry;
 use super::keyspace::Keyspace;
 use super::table::Keyed;
 use super::types::{Hash, List, Set, SortedSet, Stream, StreamIdBuffer};
-use super::value::Value;
+use super::value::ValueRef;
 use crate::value::{Digest, DoubleText};
 
 /// The numbers of types in Redis's object header, which the digest covers.
@@ -54,12 +54,12 @@ fn add_value(digest: &mut Digest, entry: &Entry) {
             add_string(digest, itoa::Buffer::new().format(number).as_bytes());
         }
         ValueRef::Embedded { bytes, .. } => add_string(digest, bytes),
-        ValueRef::Object(Value::String(bytes)) => add_string(digest, bytes),
-        ValueRef::Object(Value::List(list)) => add_list(digest, list),
-        ValueRef::Object(Value::Hash(hash)) => add_hash(digest, hash),
-        ValueRef::Object(Value::Set(set)) => add_set(digest, set),
-        ValueRef::Object(Value::SortedSet(set)) => add_sorted_set(digest, set),
-        ValueRef::Object(Value::Stream(stream)) => add_stream(digest, stream),
+        ValueRef::String(bytes) => add_string(digest, bytes),
+        ValueRef::List(list) => add_list(digest, list),
+        ValueRef::Hash(hash) => add_hash(digest, hash),
+        ValueRef::Set(set) => add_set(digest, set),
+        ValueRef::SortedSet(set) => add_sorted_set(digest, set),
+        ValueRef::Stream(stream) => add_stream(digest, stream),
     }
     if entry.expires_at().is_some() {
         digest.xor(b"!!expire!!");

@@ -1,58 +1,43 @@
 //! One key with its value: a single allocation for what is small.
 //!
 //! ```text
-//! meta: 4 | payload: 8, if Int or Object | expiry: 8, if it has one | key length: 1 or 5 | key | value
+//! a short string:  meta: 4 | expiry: 8, if it has one | key length: 1 or 5 | key | value
+//! everything else: meta: 4 | payload: 8 | expiry: 8, if it has one | key
 //! ```
 //! A short string lies behind its key, so that a look-up costs one cache miss for both; an
-//! integer is the payload; everything else is a boxed [`Value`] whose address is the payload.
-//! A key of 16 bytes with a value of 64 is 93 bytes, one 96-byte block of the allocator.
+//! integer is the payload; everything else is a value of one word, and that is the payload. With
+//! the four bytes of its length in front, an entry with a key of 16 bytes and a value of 64 has 89
+//! bytes, in a block of 96; one with a payload and such a key has 32.
 
-#![allow(unsafe_code, reason = "the address of a boxed value among packed bytes: see `object`")]
+#![allow(unsafe_code, reason = "a word that owns a value among packed bytes: see `payload`")]
 
+use super::payload::{Kind, Payload};
 use super::table::Keyed;
-use super::thin::Thin;
-use super::value::Value;
+use super::thin::{self, Thin};
+use super::value::{Value, ValueMut, ValueRef};
 
 /// Strings up to this many bytes lie in the entry itself; longer ones are a value of their own.
 pub(super) const EMBEDDED_MAX: usize = 1024;
 
 const META: usize = 4;
+const PAYLOAD: usize = size_of::<Payload>();
 const USAGE_MASK: u32 = 0x00ff_ffff;
 const KIND_SHIFT: u32 = 24;
-const EXPIRES: u32 = 1 << 26;
+const KIND_MASK: u32 = 7 << KIND_SHIFT;
+const EXPIRES: u32 = 1 << 27;
 /// The string has been changed in place: OBJECT ENCODING says raw for it, however short.
-const RAW: u32 = 1 << 27;
+const RAW: u32 = 1 << 28;
 /// Which snapshots have the entry: see [`super::snapshot`].
-const MARK: u32 = 1 << 28;
+const MARK: u32 = 1 << 29;
 /// What survives a change of the value.
 const KEPT: u32 = USAGE_MASK | MARK;
 
 /// A key, its value, its expiry and when it was used.
 pub struct Entry(Thin);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-enum Kind {
-    Embedded = 0,
-    Int = 1,
-    Object = 2,
-}
-
-/// The value of an entry.
-#[derive(Clone, Copy, Debug)]
-pub enum ValueRef<'a> {
-    /// A string that is a canonical 64-bit integer.
-    Int(i64),
-    /// A string that lies in the entry; `raw` if it was changed in place.
-    Embedded {
-        /// Its bytes.
-        bytes: &'a [u8],
-        /// Whether it was changed in place since it was set.
-        raw: bool,
-    },
-    /// Anything else.
-    Object(&'a Value),
-}
+// The payload is aligned: it lies behind the length and the meta word.
+const _: () = assert!((thin::HEADER + META).is_multiple_of(align_of::<Payload>()));
+const _: () = assert!(thin::ALIGN.is_multiple_of(align_of::<Payload>()));
 
 impl Entry {
     /// A string, in the form that suits it.
@@ -61,32 +46,41 @@ impl Entry {
             return Self::int(key, number, expires_at);
         }
         if bytes.len() > EMBEDDED_MAX {
-            return Self::object(key, Value::String(bytes.into()), expires_at);
+            return Self::object(key, Value::string(bytes.into()), expires_at);
         }
         Self::build(Kind::Embedded, 0, None, key, bytes, expires_at)
     }
 
     /// A string that is an integer.
     pub fn int(key: &[u8], number: i64, expires_at: Option<u64>) -> Self {
-        Self::build(Kind::Int, 0, Some(number.to_ne_bytes()), key, &[], expires_at)
+        Self::build(Kind::Int, 0, Some(Payload::int(number)), key, &[], expires_at)
     }
 
     /// Any other value.
     pub fn object(key: &[u8], value: Value, expires_at: Option<u64>) -> Self {
-        Self::build(Kind::Object, 0, Some(leak(value)), key, &[], expires_at)
+        let (kind, payload) = Payload::of(value);
+        Self::build(kind, 0, Some(payload), key, &[], expires_at)
     }
 
+    /// With a payload of the kind, or else the bytes of an embedded string.
     fn build(
         kind: Kind,
         flags: u32,
-        payload: Option<[u8; 8]>,
+        payload: Option<Payload>,
         key: &[u8],
         bytes: &[u8],
         expires_at: Option<u64>,
     ) -> Self {
         let expires = if expires_at.is_some() { EXPIRES } else { 0 };
-        let meta = (kind as u32) << KIND_SHIFT | expires | flags;
+        let meta = ((kind as u32) << KIND_SHIFT | expires | flags).to_ne_bytes();
         let expiry = expires_at.map(u64::to_ne_bytes);
+        let expiry = expiry.as_ref().map_or(&[][..], |expiry| expiry);
+        if let Some(payload) = payload {
+            let mut entry = Self(Thin::concat(&[&meta, &[0; PAYLOAD], expiry, key]));
+            // SAFETY: there is room for it, aligned, and nothing there that would have to be dropped.
+            unsafe { entry.place_mut().write(payload) };
+            return entry;
+        }
         let mut prefix = [0xff; 5];
         let prefix = if key.len() < 0xff {
             prefix[0] = key.len() as u8;
@@ -95,9 +89,18 @@ impl Entry {
             prefix[1..].copy_from_slice(&(key.len() as u32).to_ne_bytes());
             &prefix[..]
         };
-        let payload = payload.as_ref().map_or(&[][..], |payload| payload);
-        let expiry = expiry.as_ref().map_or(&[][..], |expiry| expiry);
-        Self(Thin::concat(&[&meta.to_ne_bytes(), payload, expiry, prefix, key, bytes]))
+        Self(Thin::concat(&[&meta, expiry, prefix, key, bytes]))
+    }
+
+    /// Where the payload is.
+    #[inline]
+    fn place(&self) -> *const Payload {
+        self.0.bytes()[META..META + PAYLOAD].as_ptr().cast()
+    }
+
+    #[inline]
+    fn place_mut(&mut self) -> *mut Payload {
+        self.0.bytes_mut()[META..META + PAYLOAD].as_mut_ptr().cast()
     }
 
     #[inline]
@@ -111,29 +114,23 @@ impl Entry {
 
     #[inline]
     fn kind(&self) -> Kind {
-        match (self.meta() >> KIND_SHIFT) & 3 {
-            0 => Kind::Embedded,
-            1 => Kind::Int,
-            _ => Kind::Object,
-        }
-    }
-
-    fn payload(&self) -> [u8; 8] {
-        *self.0.bytes()[META..].first_chunk().expect("integers and objects have a payload")
+        Kind::of_bits(self.meta() >> KIND_SHIFT)
     }
 
     fn expiry_at(&self) -> usize {
-        META + if self.kind() == Kind::Embedded { 0 } else { 8 }
+        META + if self.kind() == Kind::Embedded { 0 } else { PAYLOAD }
     }
 
     /// Where the key starts and ends.
     #[inline]
     fn key_span(&self) -> (usize, usize) {
         let meta = self.meta();
-        let mut at = META;
-        at += if (meta >> KIND_SHIFT) & 3 == 0 { 0 } else { 8 };
-        at += if meta & EXPIRES == 0 { 0 } else { 8 };
         let bytes = self.0.bytes();
+        let at = META + if meta & EXPIRES == 0 { 0 } else { 8 };
+        if meta & KIND_MASK != 0 {
+            // It is the last.
+            return (at + PAYLOAD, bytes.len());
+        }
         match bytes[at] {
             0xff => {
                 let len = bytes[at + 1..].first_chunk().expect("a long key has its length");
@@ -170,10 +167,11 @@ impl Entry {
     }
 
     /// The same value under another key or with another expiry. Takes the value: what remains
-    /// in `self` is an empty string.
+    /// in `self` is an integer or an empty string.
     fn rebuilt(&mut self, key: Option<&[u8]>, expires_at: Option<u64>) -> Self {
         let kind = self.kind();
-        let payload = (kind != Kind::Embedded).then(|| self.payload());
+        // SAFETY: a kind that is not embedded has a payload, whose value `self` gives up.
+        let payload = (kind != Kind::Embedded).then(|| unsafe { self.place().read() });
         let (start, end) = self.key_span();
         let bytes = self.0.bytes();
         let key = key.unwrap_or(&bytes[start..end]);
@@ -192,81 +190,79 @@ impl Entry {
     /// The value.
     #[inline]
     pub fn value(&self) -> ValueRef<'_> {
-        match self.kind() {
-            Kind::Embedded => ValueRef::Embedded {
+        let kind = self.kind();
+        if kind == Kind::Embedded {
+            return ValueRef::Embedded {
                 bytes: &self.0.bytes()[self.key_span().1..],
                 raw: self.meta() & RAW != 0,
-            },
-            Kind::Int => ValueRef::Int(i64::from_ne_bytes(self.payload())),
-            Kind::Object => ValueRef::Object(self.object_ref()),
+            };
         }
-    }
-
-    fn object_ref(&self) -> &Value {
-        debug_assert!(self.kind() == Kind::Object);
-        // SAFETY: the payload of an object is the exposed address of a leaked `Box<Value>` that
-        // this entry alone owns, and it lives until `take_object` or `drop`, which need `&mut`.
-        unsafe { &*address(self.payload()) }
+        // SAFETY: the meta word says which kind of payload is there. It lives as long as the
+        // entry, unless `take_object` or `drop` takes it, which need `&mut`.
+        unsafe { (*self.place()).view(kind) }
     }
 
     /// The value, if it is neither an integer nor a string in the entry.
-    pub fn object_mut(&mut self) -> Option<&mut Value> {
-        if self.kind() != Kind::Object {
+    #[inline]
+    pub fn object_mut(&mut self) -> Option<ValueMut<'_>> {
+        let kind = self.kind();
+        if kind == Kind::Embedded {
             return None;
         }
-        // SAFETY: as in `object_ref`; `&mut self` makes it the only borrow.
-        Some(unsafe { &mut *address(self.payload()) })
+        // SAFETY: as in `value`; `&mut self` makes it the only borrow.
+        unsafe { (*self.place_mut()).view_mut(kind) }
     }
 
-    /// Marks the entry as an empty embedded string, so that it no longer owns an object.
+    /// Marks the entry as an integer, if it has a payload, so that it no longer owns a value.
     fn forget_value(&mut self) {
         let meta = self.meta();
-        // The layout stays that of a payload; only the kind that `drop` looks at changes.
-        if self.kind() == Kind::Object {
-            self.set_meta(meta & !(3 << KIND_SHIFT) | (Kind::Int as u32) << KIND_SHIFT);
+        if meta & KIND_MASK != 0 {
+            self.set_meta(meta & !KIND_MASK | (Kind::Int as u32) << KIND_SHIFT);
         }
     }
 
     /// Takes the object out; the entry holds the integer that was its address, for a moment.
-    fn take_object(&mut self) -> Option<Box<Value>> {
-        if self.kind() != Kind::Object {
+    fn take_object(&mut self) -> Option<Value> {
+        let kind = self.kind();
+        if matches!(kind, Kind::Embedded | Kind::Int) {
             return None;
         }
-        let pointer = address(self.payload());
+        // SAFETY: the payload is of this kind, and with its kind changed the entry no longer owns
+        // what it read.
+        let payload = unsafe { self.place().read() };
         self.forget_value();
-        // SAFETY: the address came from `Box::into_raw`, and with its kind changed the entry no
-        // longer owns it.
-        Some(unsafe { Box::from_raw(pointer) })
+        // SAFETY: as above.
+        unsafe { payload.take(kind) }
     }
 
     /// Puts a string in place of the value. Returns the old one if it was an object.
-    pub fn set_string(&mut self, bytes: &[u8]) -> Option<Box<Value>> {
+    pub fn set_string(&mut self, bytes: &[u8]) -> Option<Value> {
         if let Some(number) = crate::value::canonical_i64(bytes) {
             return self.set_int(number);
         }
         if bytes.len() > EMBEDDED_MAX {
-            return self.set_object(Value::String(bytes.into()));
+            return self.set_object(Value::string(bytes.into()));
         }
         self.set_embedded(bytes, false)
     }
 
     /// Puts a string in place of the value that stays text even where it is a number.
-    pub fn set_text(&mut self, bytes: &[u8]) -> Option<Box<Value>> {
+    pub fn set_text(&mut self, bytes: &[u8]) -> Option<Value> {
         if bytes.len() > EMBEDDED_MAX {
-            return self.set_object(Value::String(bytes.into()));
+            return self.set_object(Value::string(bytes.into()));
         }
         self.set_embedded(bytes, false)
     }
 
     /// Puts a string in place of the value that OBJECT ENCODING calls raw, number or not.
-    pub fn set_raw(&mut self, bytes: &[u8]) -> Option<Box<Value>> {
+    pub fn set_raw(&mut self, bytes: &[u8]) -> Option<Value> {
         if bytes.len() > EMBEDDED_MAX {
-            return self.set_object(Value::String(bytes.into()));
+            return self.set_object(Value::string(bytes.into()));
         }
         self.set_embedded(bytes, true)
     }
 
-    fn set_embedded(&mut self, bytes: &[u8], raw: bool) -> Option<Box<Value>> {
+    fn set_embedded(&mut self, bytes: &[u8], raw: bool) -> Option<Value> {
         let flag = if raw { RAW } else { 0 };
         let (start, end) = self.key_span();
         if self.kind() == Kind::Embedded {
@@ -285,16 +281,17 @@ impl Entry {
     }
 
     /// Puts an integer in place of the value. Returns the old one if it was an object.
-    pub fn set_int(&mut self, number: i64) -> Option<Box<Value>> {
-        self.set_payload(Kind::Int, number.to_ne_bytes())
+    pub fn set_int(&mut self, number: i64) -> Option<Value> {
+        self.set_payload(Kind::Int, Payload::int(number))
     }
 
     /// Puts a value in place of the value. Returns the old one if it was an object.
-    pub fn set_object(&mut self, value: Value) -> Option<Box<Value>> {
-        self.set_payload(Kind::Object, leak(value))
+    pub fn set_object(&mut self, value: Value) -> Option<Value> {
+        let (kind, payload) = Payload::of(value);
+        self.set_payload(kind, payload)
     }
 
-    fn set_payload(&mut self, kind: Kind, payload: [u8; 8]) -> Option<Box<Value>> {
+    fn set_payload(&mut self, kind: Kind, payload: Payload) -> Option<Value> {
         if self.kind() == Kind::Embedded {
             let (start, end) = self.key_span();
             let flags = self.meta() & KEPT;
@@ -303,8 +300,9 @@ impl Entry {
             return None;
         }
         let old = self.take_object();
-        self.0.bytes_mut()[META..META + 8].copy_from_slice(&payload);
-        let meta = self.meta() & !(3 << KIND_SHIFT | RAW) | (kind as u32) << KIND_SHIFT;
+        // SAFETY: there is a payload, and the value that it may have owned is taken.
+        unsafe { self.place_mut().write(payload) };
+        let meta = self.meta() & !(KIND_MASK | RAW) | (kind as u32) << KIND_SHIFT;
         self.set_meta(meta);
         old
     }
@@ -339,21 +337,8 @@ impl Entry {
 
     /// Bytes on the heap, the value's included (an estimate for large collections).
     pub fn heap_bytes(&self) -> usize {
-        let object = match self.value() {
-            ValueRef::Object(value) => size_of::<Value>() + value.heap_bytes(),
-            ValueRef::Int(_) | ValueRef::Embedded { .. } => 0,
-        };
-        self.0.heap_bytes() + object
+        self.0.heap_bytes() + self.value().heap_bytes()
     }
-}
-
-/// A value that nobody owns but whoever keeps its address.
-fn leak(value: Value) -> [u8; 8] {
-    (Box::into_raw(Box::new(value)).expose_provenance() as u64).to_ne_bytes()
-}
-
-fn address(payload: [u8; 8]) -> *mut Value {
-    std::ptr::with_exposed_provenance_mut(u64::from_ne_bytes(payload) as usize)
 }
 
 impl Keyed for Entry {
@@ -382,13 +367,14 @@ impl std::fmt::Debug for Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::types::{Hash, List, Set, SortedSet};
 
     fn text(entry: &Entry) -> Vec<u8> {
         match entry.value() {
             ValueRef::Int(number) => number.to_string().into_bytes(),
             ValueRef::Embedded { bytes, .. } => bytes.to_vec(),
-            ValueRef::Object(Value::String(bytes)) => bytes.to_vec(),
-            ValueRef::Object(other) => panic!("{other:?}"),
+            ValueRef::String(bytes) => bytes.clone(),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -397,6 +383,42 @@ mod tests {
         let entry = Entry::string(&[b'k'; 16], &[b'v'; 64], None);
         assert!(entry.heap_bytes() <= 96, "{} bytes", entry.heap_bytes());
         assert_eq!(size_of::<Option<Entry>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn a_key_of_sixteen_bytes_with_a_payload_fits_a_block_of_32() {
+        assert_eq!(Entry::int(&[b'k'; 16], i64::MIN, None).heap_bytes(), 32);
+        let hash = Entry::object(&[b'k'; 16], Value::Hash(Hash::new()), None);
+        assert_eq!(hash.heap_bytes(), 32 + 8, "and an empty listpack");
+    }
+
+    #[test]
+    fn every_kind_of_value_comes_back_out() {
+        let values = [
+            Value::string(vec![b'x'; 2000]),
+            Value::List(List::new()),
+            Value::Hash(Hash::new()),
+            Value::SortedSet(SortedSet::new()),
+            Value::Set(Set::new()),
+            Value::Stream(Box::default()),
+        ];
+        for value in &values {
+            let (kind, encoding) = (value.view().type_of(), value.view().encoding());
+            let mut entry = Entry::object(b"key", value.clone(), Some(9));
+            assert_eq!((entry.value().type_of(), entry.value().encoding()), (kind, encoding));
+            assert!(entry.object_mut().is_some());
+            for other in &values {
+                let old = entry.set_object(other.clone()).expect("there was a value");
+                assert_eq!(old.view().type_of(), kind);
+                let old = entry.set_object(value.clone()).expect("there was a value");
+                assert_eq!(old.view().type_of(), other.view().type_of());
+            }
+            entry.set_expires_at(None);
+            let mut entry = entry.renamed(b"another");
+            assert_eq!((entry.key(), entry.value().type_of()), (&b"another"[..], kind));
+            assert_eq!(entry.set_int(3).map(|old| old.view().type_of()), Some(kind));
+            assert!(entry.object_mut().is_none());
+        }
     }
 
     /// Every form of value, from every form, with a short and a long key, with and without expiry.

@@ -16,7 +16,7 @@ pub const FREE_INLINE_MAX: usize = 64;
 #[allow(dead_code, reason = "they are only held to be dropped")]
 pub(super) enum Waste {
     /// A value that was replaced.
-    Value(Box<Value>),
+    Value(Value),
     /// A key that was removed, with its value.
     Entry(Entry),
     /// The keys of a slot.

@@ -6,7 +6,7 @@
 
 use super::database::Database;
 use super::db::Db;
-use super::entry::{Entry, ValueRef};
+use super::entry::Entry;
 use super::garbage::{FREE_INLINE_MAX, Garbage, Waste};
 use super::hasher::Hasher;
 use super::random::Random;
@@ -108,9 +108,9 @@ pub enum Told {
 }
 
 impl Shared {
-    pub(super) fn discard_value(&mut self, old: Option<Box<Value>>) {
+    pub(super) fn discard_value(&mut self, old: Option<Value>) {
         if let Some(value) = old
-            && value.free_effort() > FREE_INLINE_MAX
+            && value.view().free_effort() > FREE_INLINE_MAX
         {
             self.garbage.push(Waste::Value(value));
         }
@@ -119,9 +119,7 @@ impl Shared {
     /// An entry has left a database: a snapshot may still want it.
     pub(super) fn discard(&mut self, db: usize, entry: Entry, now_ms: u64) {
         let Some(entry) = self.keep(db, entry, now_ms) else { return };
-        if let ValueRef::Object(value) = entry.value()
-            && value.free_effort() > FREE_INLINE_MAX
-        {
+        if entry.value().free_effort() > FREE_INLINE_MAX {
             self.garbage.push(Waste::Entry(entry));
         }
     }

@@ -9,6 +9,7 @@
 
 mod aside;
 mod collections;
+mod compact;
 mod database;
 mod db;
 mod digest;
@@ -17,6 +18,7 @@ mod expire;
 mod garbage;
 mod hasher;
 mod keyspace;
+mod payload;
 mod random;
 pub mod rdb;
 mod snapshot;
@@ -28,7 +30,7 @@ mod value;
 
 pub use aside::Aside;
 pub use db::{Db, Expiry, Text, WrongType};
-pub use entry::{Entry, ValueRef};
+pub use entry::Entry;
 pub use garbage::{FREE_INLINE_MAX, Garbage};
 pub use hasher::Hasher;
 pub use keyspace::{Expired, Keyspace, KeyspaceOptions, KeyspaceStats, Tell, Told, TypeLimits};
@@ -39,7 +41,7 @@ pub use types::{
     Consumer, ConsumerId, Elements, End, Group, Hash, HashLimits, HashMut, Intset, Item, List,
     ListLimit, ListMut, Listpack, Log, LogFigures, Pending, Set, SetLimits, SetMut, SortedSet,
     SortedSetLimits, SortedSetMut, Stream, StreamEntry, StreamId, StreamIdBuffer, StreamLimits,
-    StreamMut, StreamRange, Trim,
+    StreamMut, StreamRange, Trim, Trimmed,
 };
 pub use usage::UsagePolicy;
-pub use value::{Type, Value};
+pub use value::{Type, Value, ValueMut, ValueRef};

@@ -17,14 +17,14 @@
 //! database is flushed, its slot dropped) is kept by the walk until it is written.
 
 use super::database::{Database, WalkPlace};
-use super::entry::{Entry, ValueRef};
+use super::entry::Entry;
 use super::garbage::{Garbage, Waste};
 use super::keyspace::Keyspace;
 use super::rdb::{KeyUse, RdbWriter, ValueProgress};
 use super::table::{Keyed, Table};
 use super::types::Group;
 use super::usage::UsagePolicy;
-use super::value::Value;
+use super::value::ValueRef;
 use std::collections::VecDeque;
 
 /// A value of more elements, or kilobytes, than this is large: writing it takes about a millisecond.
@@ -113,16 +113,16 @@ pub(super) struct Marking {
 
 /// Whether a value takes long to write.
 fn is_large(entry: &Entry) -> bool {
-    let ValueRef::Object(value) = entry.value() else { return false };
-    let cost = match value {
-        Value::String(bytes) => bytes.len() / 1024,
+    let cost = match entry.value() {
+        ValueRef::Int(_) | ValueRef::Embedded { .. } => 0,
+        ValueRef::String(bytes) => bytes.len() / 1024,
         // A node holds up to 8 KiB.
-        Value::List(list) => list.listpacks().size_hint().0 * 8,
-        Value::Hash(hash) => hash.len(),
-        Value::Set(set) => set.len(),
-        Value::SortedSet(set) => set.len(),
+        ValueRef::List(list) => list.listpacks().size_hint().0 * 8,
+        ValueRef::Hash(hash) => hash.len(),
+        ValueRef::Set(set) => set.len(),
+        ValueRef::SortedSet(set) => set.len(),
         // A node has 4 KiB; what is pending is as long as a short string.
-        Value::Stream(stream) => {
+        ValueRef::Stream(stream) => {
             let pending: usize = stream.groups.values().map(Group::pending_count).sum();
             stream.log.node_count() * 4 + pending
         }

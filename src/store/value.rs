@@ -5,11 +5,12 @@
 
 use super::types::{Hash, List, Set, SortedSet, Stream};
 
-/// A value with an allocation of its own.
+/// A value with an allocation of its own, and one pointer to it.
 #[derive(Debug, Clone)]
+#[allow(clippy::box_collection, reason = "each kind is one word, as entries hold it")]
 pub enum Value {
     /// A string too long for the entry. Its spare capacity makes APPEND cheap.
-    String(Vec<u8>),
+    String(Box<Vec<u8>>),
     /// A list.
     List(List),
     /// A hash.
@@ -20,6 +21,49 @@ pub enum Value {
     Set(Set),
     /// A stream.
     Stream(Box<Stream>),
+}
+
+/// The value of an entry, to be read.
+#[derive(Clone, Copy, Debug)]
+pub enum ValueRef<'a> {
+    /// A string that is a canonical 64-bit integer.
+    Int(i64),
+    /// A string that lies in the entry; `raw` if it was changed in place.
+    Embedded {
+        /// Its bytes.
+        bytes: &'a [u8],
+        /// Whether it was changed in place since it was set.
+        raw: bool,
+    },
+    /// A string too long for the entry.
+    String(&'a Vec<u8>),
+    /// A list.
+    List(&'a List),
+    /// A hash.
+    Hash(&'a Hash),
+    /// A sorted set.
+    SortedSet(&'a SortedSet),
+    /// A set.
+    Set(&'a Set),
+    /// A stream.
+    Stream(&'a Stream),
+}
+
+/// The value of an entry, to be changed in place: what is more than a short string.
+#[derive(Debug)]
+pub enum ValueMut<'a> {
+    /// A string too long for the entry.
+    String(&'a mut Vec<u8>),
+    /// A list.
+    List(&'a mut List),
+    /// A hash.
+    Hash(&'a mut Hash),
+    /// A sorted set.
+    SortedSet(&'a mut SortedSet),
+    /// A set.
+    Set(&'a mut Set),
+    /// A stream.
+    Stream(&'a mut Stream),
 }
 
 /// The type of a value, as TYPE names it.
@@ -54,10 +98,29 @@ impl Type {
 }
 
 impl Value {
-    /// Its type.
-    pub fn type_of(&self) -> Type {
+    /// A string.
+    pub fn string(bytes: Vec<u8>) -> Self {
+        Self::String(Box::new(bytes))
+    }
+
+    /// The value, to be read.
+    pub fn view(&self) -> ValueRef<'_> {
         match self {
-            Self::String(_) => Type::String,
+            Self::String(bytes) => ValueRef::String(bytes),
+            Self::List(list) => ValueRef::List(list),
+            Self::Hash(hash) => ValueRef::Hash(hash),
+            Self::SortedSet(set) => ValueRef::SortedSet(set),
+            Self::Set(set) => ValueRef::Set(set),
+            Self::Stream(stream) => ValueRef::Stream(stream),
+        }
+    }
+}
+
+impl ValueRef<'_> {
+    /// Its type.
+    pub fn type_of(self) -> Type {
+        match self {
+            Self::Int(_) | Self::Embedded { .. } | Self::String(_) => Type::String,
             Self::List(_) => Type::List,
             Self::Hash(_) => Type::Hash,
             Self::SortedSet(_) => Type::SortedSet,
@@ -67,9 +130,13 @@ impl Value {
     }
 
     /// What OBJECT ENCODING says.
-    pub fn encoding(&self) -> &'static str {
+    pub fn encoding(self) -> &'static str {
+        /// The longest string that Redis embeds in its object: what clients know as embstr.
+        const EMBSTR_MAX: usize = 44;
         match self {
-            Self::String(_) => "raw",
+            Self::Int(_) => "int",
+            Self::Embedded { bytes, raw: false } if bytes.len() <= EMBSTR_MAX => "embstr",
+            Self::Embedded { .. } | Self::String(_) => "raw",
             Self::List(list) => list.encoding(),
             Self::Hash(hash) => hash.encoding(),
             Self::SortedSet(set) => set.encoding(),
@@ -79,8 +146,9 @@ impl Value {
     }
 
     /// How many allocations freeing it gives back: what is worth handing to another thread.
-    pub fn free_effort(&self) -> usize {
+    pub fn free_effort(self) -> usize {
         match self {
+            Self::Int(_) | Self::Embedded { .. } => 0,
             // Giving back many pages costs too: one per 64 KiB is about right.
             Self::String(bytes) => 1 + bytes.capacity() / (64 * 1024),
             Self::List(list) => list.free_effort(),
@@ -91,10 +159,12 @@ impl Value {
         }
     }
 
-    /// Bytes on the heap; for large collections an estimate from a few of their elements.
-    pub fn heap_bytes(&self) -> usize {
+    /// Bytes on the heap outside of the entry; for large collections an estimate from a few of
+    /// their elements.
+    pub fn heap_bytes(self) -> usize {
         match self {
-            Self::String(bytes) => bytes.capacity(),
+            Self::Int(_) | Self::Embedded { .. } => 0,
+            Self::String(bytes) => size_of::<Vec<u8>>() + bytes.capacity(),
             Self::List(list) => list.heap_bytes(),
             Self::Hash(hash) => hash.heap_bytes(),
             Self::SortedSet(set) => set.heap_bytes(),

@@ -6,7 +6,7 @@ use crate::node::commands::{write_item, write_optional};
 use crate::node::error::CommandError;
 use crate::node::events::Class;
 use crate::resp::{Encoder, Request};
-use crate::store::{End, List, ListMut};
+use crate::store::{End, List, ListMut, Value};
 
 pub(super) const HANDLERS: Handlers = &[
     ("lindex", lindex),
@@ -144,12 +144,13 @@ fn take(list: &mut ListMut<'_>, out: &mut Encoder<'_>, end: End, max: usize) -> 
     match end {
         End::Head => {
             list.iter().take(taken).for_each(|element| write_item(out, element));
-            list.remove_range(0, taken);
+            // The reply has cost more than this does.
+            drop(list.remove_range(0, taken));
         }
         End::Tail => {
             let elements = list.iter_back_from(len - 1);
             elements.take(taken).for_each(|element| write_item(out, element));
-            list.remove_range(len - taken, taken);
+            drop(list.remove_range(len - taken, taken));
         }
     }
     taken
@@ -212,9 +213,9 @@ fn ltrim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     if count == 0 {
         db.remove(key);
     } else {
-        list.remove_range(start + count, usize::MAX);
-        list.remove_range(0, start);
+        let cut = [list.remove_range(start + count, usize::MAX), list.remove_range(0, start)];
         list.settle();
+        cut.into_iter().flatten().for_each(|cut| db.discard(Value::List(cut)));
     }
     ctx.modified(key);
     if !cuts {

@@ -31,7 +31,7 @@ fn usage(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     /// What a key's place in its table takes, on average.
     const PLACE: usize = 16;
     let (mut db, out) = ctx.data();
-    match db.peek_counted(request.arg(2)) {
+    match db.peek(request.arg(2)) {
         Some(entry) => out.integer((entry.heap_bytes() + PLACE) as i64),
         None => out.null(),
     }

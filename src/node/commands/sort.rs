@@ -5,7 +5,7 @@ use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::node::events::Class;
 use crate::resp::Request;
-use crate::store::{Db, End, Entry, Item, Value, ValueRef};
+use crate::store::{Db, End, Entry, Item, ValueRef};
 use crate::value::parse_weight;
 use std::cmp::Ordering;
 
@@ -114,7 +114,7 @@ fn look_up(db: &mut Db<'_>, pattern: &[u8], element: &[u8]) -> Option<Element> {
     let entry = db.read(&key)?;
     let mut buffer = itoa::Buffer::new();
     match (field, entry.value()) {
-        (Some(field), ValueRef::Object(Value::Hash(hash))) => {
+        (Some(field), ValueRef::Hash(hash)) => {
             hash.get(field).map(|value| value.bytes(&mut buffer).into())
         }
         (Some(_), _) => None,
@@ -128,9 +128,9 @@ fn elements(entry: Option<&Entry>) -> Result<(Vec<Element>, bool), CommandError>
     let mut copy = |element: Item<'_>| Box::from(element.bytes(&mut buffer));
     match entry.map(Entry::value) {
         None => Ok((Vec::new(), false)),
-        Some(ValueRef::Object(Value::List(list))) => Ok((list.iter().map(copy).collect(), false)),
-        Some(ValueRef::Object(Value::Set(set))) => Ok((set.iter().map(copy).collect(), true)),
-        Some(ValueRef::Object(Value::SortedSet(set))) => {
+        Some(ValueRef::List(list)) => Ok((list.iter().map(copy).collect(), false)),
+        Some(ValueRef::Set(set)) => Ok((set.iter().map(copy).collect(), true)),
+        Some(ValueRef::SortedSet(set)) => {
             Ok((set.iter().map(|(member, _)| copy(member)).collect(), false))
         }
         Some(_) => Err(CommandError::WrongType),
@@ -195,11 +195,7 @@ fn sort(ctx: &mut Ctx<'_>, request: &Request<'_>, stores: bool) -> Done {
     let key = request.arg(1);
     let options = Options::parse(request, stores, ctx.server.settings.cluster_enabled)?;
     let (mut db, out) = ctx.data();
-    let entry = match options.store {
-        None => db.read(key),
-        Some(_) => db.write(key).map(|entry| &*entry),
-    };
-    let (elements, unordered) = elements(entry)?;
+    let (elements, unordered) = elements(db.read(key))?;
     if let Ok(Some(mut set)) = db.sorted_set_mut(key) {
         // Nobody needs it, but OBJECT ENCODING shows it.
         set.become_skip_list();

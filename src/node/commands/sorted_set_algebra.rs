@@ -9,7 +9,7 @@ use crate::node::args::{integer, is};
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::resp::Request;
-use crate::store::{Db, Entry, Item, Set, SortedSet, Value, ValueRef, WrongType};
+use crate::store::{Db, Entry, Item, Set, SortedSet, ValueRef, WrongType};
 use crate::value::parse_double;
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -70,8 +70,8 @@ impl<'d> Source<'d> {
     fn of(entry: Option<&'d Entry>) -> Result<Self, WrongType> {
         match entry.map(Entry::value) {
             None => Ok(Self::Nothing),
-            Some(ValueRef::Object(Value::SortedSet(set))) => Ok(Self::Sorted(set)),
-            Some(ValueRef::Object(Value::Set(set))) => Ok(Self::Plain(set)),
+            Some(ValueRef::SortedSet(set)) => Ok(Self::Sorted(set)),
+            Some(ValueRef::Set(set)) => Ok(Self::Plain(set)),
             Some(_) => Err(WrongType),
         }
     }

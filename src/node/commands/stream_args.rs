@@ -3,7 +3,7 @@
 use crate::node::args::{integer, is};
 use crate::node::error::CommandError;
 use crate::resp::{Request, parse_i64};
-use crate::store::{StreamId, StreamLimits, Trim};
+use crate::store::{Log, StreamId, StreamLimits, Trim, Trimmed};
 use std::borrow::Cow;
 
 /// Bytes of the longest text that is looked at as an id.
@@ -123,6 +123,12 @@ pub(super) struct TrimOptions {
     pub(super) limit: usize,
     /// Where the threshold stands; the operator, if there is one, is before it.
     pub(super) threshold_at: usize,
+}
+
+impl TrimOptions {
+    pub(super) fn apply(&self, log: &mut Log) -> Trimmed {
+        log.trim(self.trim, !self.approximately, self.limit)
+    }
 }
 
 /// The options of XADD in front of its fields.

@@ -176,7 +176,7 @@ fn xclaim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let mut feed = Feed::new(ctx);
     let (mut db, out) = ctx.data();
     let now_ms = db.now_ms() as i64;
-    let mut stream = db.stream_mut(key)?;
+    let mut stream = db.stream_read_mut(key)?;
     let parts = stream.as_mut().map(|stream| {
         let Stream { log, groups } = &mut **stream;
         (log, groups.get_mut(name))
@@ -280,7 +280,7 @@ fn xautoclaim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let mut feed = Feed::new(ctx);
     let (mut db, out) = ctx.data();
     let now_ms = db.now_ms() as i64;
-    let mut stream = db.stream_mut(key)?;
+    let mut stream = db.stream_read_mut(key)?;
     let parts = stream.as_mut().map(|stream| {
         let Stream { log, groups } = &mut **stream;
         (log, groups.get_mut(name))

@@ -7,7 +7,7 @@ use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::node::events::Class;
 use crate::resp::Request;
-use crate::store::{Group, StreamId, StreamMut};
+use crate::store::{Group, Stream, StreamId, StreamMut, Value};
 
 pub(super) const HANDLERS: Handlers = &[
     ("xack", xack),
@@ -134,9 +134,10 @@ fn set_id(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
 fn destroy(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let (mut db, out) = ctx.data();
     let mut stream = db.stream_mut(request.arg(2))?.ok_or(NO_KEY)?;
-    let removed = stream.groups.remove(request.arg(3)).is_some();
-    out.integer(i64::from(removed));
-    if removed {
+    let removed = stream.groups.remove_entry(request.arg(3));
+    out.integer(i64::from(removed.is_some()));
+    if let Some((name, group)) = removed {
+        db.discard(Value::Stream(Box::new(Stream::of_group(name, group))));
         ctx.server.stats.dirty += 1;
         ctx.notify(Class::Stream, "xgroup-destroy", request.arg(2));
         // Whoever waits to read for it hears that it has gone.
@@ -172,7 +173,7 @@ fn remove_consumer(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
 
 fn xack(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let (mut db, out) = ctx.data();
-    let mut stream = db.stream_mut(request.arg(1))?;
+    let mut stream = db.stream_read_mut(request.arg(1))?;
     let group = stream.as_mut().and_then(|stream| stream.groups.get_mut(request.arg(2)));
     let Some(group) = group else {
         out.integer(0);

@@ -11,7 +11,9 @@ use crate::node::error::CommandError;
 use crate::node::events::Class;
 use crate::node::session::Role;
 use crate::resp::{Encoder, Request};
-use crate::store::{Log, LogFigures, StreamEntry, StreamId, StreamIdBuffer, StreamRange, Trim};
+use crate::store::{
+    Log, LogFigures, StreamEntry, StreamId, StreamIdBuffer, StreamRange, Trim, Trimmed, Value,
+};
 
 pub(super) const HANDLERS: Handlers = &[
     ("xadd", xadd),
@@ -116,9 +118,12 @@ fn xadd(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let mut stream = db.stream_or_new(key)?;
     let id = next_id(&stream.log, options.id, now_ms)?;
     stream.append(id, content / 2, |index| request.arg(first + index));
-    let removed =
-        options.trim.map_or(0, |trim| stream.log.trim(trim.trim, !trim.approximately, trim.limit));
+    let trimmed = options.trim.map(|trim| trim.apply(&mut stream.log));
     let figures = stream.log.figures();
+    let removed = trimmed.as_ref().map_or(0, |trimmed| trimmed.entries);
+    if let Some(waste) = trimmed.and_then(Trimmed::waste) {
+        db.discard(Value::Stream(waste));
+    }
     write_id(out, id);
     ctx.modified(key);
     ctx.notify(Class::Stream, "xadd", key);
@@ -220,9 +225,13 @@ fn xtrim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         out.integer(0);
         return Ok(());
     };
-    let removed = stream.log.trim(options.trim, !options.approximately, options.limit);
+    let trimmed = options.apply(&mut stream.log);
     let figures = stream.log.figures();
+    let removed = trimmed.entries;
     out.integer(removed as i64);
+    if let Some(waste) = trimmed.waste() {
+        db.discard(Value::Stream(waste));
+    }
     if removed > 0 {
         ctx.modified(key);
         ctx.notify(Class::Stream, "xtrim", key);

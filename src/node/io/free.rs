@@ -1,32 +1,30 @@
 //! Frees what is big on a thread of its own, so that no command waits for it.
 
 use crate::store::Garbage;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-
-/// Heaps that may wait to be freed; one more is freed by whoever brings it.
-const WAITING_MAX: usize = 1024;
+use std::sync::mpsc::{Sender, channel};
 
 /// Where garbage goes. The thread starts with the first of it and ends with this.
+///
+/// What waits has no limit of its own: it is memory that was taken under other limits, and freeing
+/// it here because much of it waits would hold up commands just then.
 #[derive(Debug, Default)]
 pub(super) struct Freer {
-    thread: Option<SyncSender<Garbage>>,
+    thread: Option<Sender<Garbage>>,
 }
 
 impl Freer {
     /// Lets another thread drop this; drops it here if there is none to be had.
     pub(super) fn free(&mut self, garbage: Garbage) {
         let thread = self.thread.get_or_insert_with(|| {
-            let (sender, receiver) = sync_channel::<Garbage>(WAITING_MAX);
+            let (sender, receiver) = channel::<Garbage>();
             let name = std::thread::Builder::new().name("free".into());
             if let Err(error) = name.spawn(move || receiver.into_iter().for_each(drop)) {
                 tracing::warn!(%error, "no thread to free memory on: commands will wait for it");
             }
             sender
         });
-        match thread.try_send(garbage) {
-            Ok(()) => {}
-            Err(TrySendError::Full(garbage) | TrySendError::Disconnected(garbage)) => drop(garbage),
-        }
+        // Without the thread, what comes back is dropped here.
+        drop(thread.send(garbage));
     }
 }
 

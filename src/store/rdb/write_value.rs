@@ -5,9 +5,8 @@ use super::kind;
 use super::length::{COMPRESSED, put_int, put_length};
 use super::lzf;
 use super::streams::StreamProgress;
-use crate::store::entry::ValueRef;
 use crate::store::types::{Item, List, SortedSet};
-use crate::store::value::Value;
+use crate::store::value::ValueRef;
 use crate::value::canonical_i64;
 
 /// Strings up to this length that are numbers are written as such.
@@ -37,19 +36,18 @@ pub(super) struct ValueWriter {
 impl ValueWriter {
     /// The type of a value as it is written.
     pub(super) fn kind(value: ValueRef<'_>) -> u8 {
-        let ValueRef::Object(value) = value else { return kind::STRING };
         match value {
-            Value::String(_) => kind::STRING,
-            Value::List(_) => kind::QUICKLIST,
-            Value::Hash(hash) if hash.as_listpack().is_some() => kind::HASH_LISTPACK,
-            Value::Hash(_) => kind::HASH,
-            Value::SortedSet(set) if set.as_listpack().is_some() => kind::SORTED_SET_LISTPACK,
-            Value::SortedSet(_) => kind::SORTED_SET,
-            Value::Set(set) if set.as_intset().is_some() => kind::SET_INTSET,
+            ValueRef::Int(_) | ValueRef::Embedded { .. } | ValueRef::String(_) => kind::STRING,
+            ValueRef::List(_) => kind::QUICKLIST,
+            ValueRef::Hash(hash) if hash.as_listpack().is_some() => kind::HASH_LISTPACK,
+            ValueRef::Hash(_) => kind::HASH,
+            ValueRef::SortedSet(set) if set.as_listpack().is_some() => kind::SORTED_SET_LISTPACK,
+            ValueRef::SortedSet(_) => kind::SORTED_SET,
+            ValueRef::Set(set) if set.as_intset().is_some() => kind::SET_INTSET,
             // With active times, it is of version 11.
-            Value::Stream(_) => kind::STREAM_2,
+            ValueRef::Stream(_) => kind::STREAM_2,
             // A set as a listpack is of version 11.
-            Value::Set(_) => kind::SET,
+            ValueRef::Set(_) => kind::SET,
         }
     }
 
@@ -92,26 +90,23 @@ impl ValueWriter {
         progress: &mut ValueProgress,
         max: usize,
     ) -> bool {
-        let value = match value {
-            ValueRef::Int(number) => {
-                self.number(out, number);
-                return true;
-            }
-            ValueRef::Embedded { bytes, .. } => {
-                self.string(out, bytes);
-                return true;
-            }
-            ValueRef::Object(value) => value,
-        };
         let begins = !std::mem::replace(&mut progress.begun, true);
         let end = out.len().saturating_add(max);
         match value {
-            Value::String(bytes) => {
+            ValueRef::Int(number) => {
+                self.number(out, number);
+                true
+            }
+            ValueRef::Embedded { bytes, .. } => {
                 self.string(out, bytes);
                 true
             }
-            Value::List(list) => self.nodes(out, list, begins, &mut progress.at, end),
-            Value::Hash(hash) => {
+            ValueRef::String(bytes) => {
+                self.string(out, bytes);
+                true
+            }
+            ValueRef::List(list) => self.nodes(out, list, begins, &mut progress.at, end),
+            ValueRef::Hash(hash) => {
                 if let Some(list) = hash.as_listpack() {
                     self.string(out, list.as_bytes());
                     return true;
@@ -130,9 +125,9 @@ impl ValueWriter {
                 }
                 false
             }
-            Value::Set(set) => {
+            ValueRef::Set(set) => {
                 if let Some(set) = set.as_intset() {
-                    self.string(out, set.as_bytes());
+                    self.string(out, &set.to_bytes());
                     return true;
                 }
                 if begins {
@@ -146,8 +141,8 @@ impl ValueWriter {
                 }
                 false
             }
-            Value::Stream(stream) => self.stream(out, stream, &mut progress.stream, end),
-            Value::SortedSet(set) => self.members(out, set, begins, &mut progress.at, end),
+            ValueRef::Stream(stream) => self.stream(out, stream, &mut progress.stream, end),
+            ValueRef::SortedSet(set) => self.members(out, set, begins, &mut progress.at, end),
         }
     }
 

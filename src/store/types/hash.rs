@@ -2,6 +2,7 @@
 
 use super::listpack::{Item, Listpack};
 use super::pair::Pair;
+use crate::store::compact::{CompactOr, Form};
 use crate::store::garbage::FREE_INLINE_MAX;
 use crate::store::hasher::Hasher;
 use crate::store::table::{Keyed, Table};
@@ -21,27 +22,25 @@ impl Default for HashLimits {
     }
 }
 
-/// A hash.
+/// A hash: field, value, field, value, … in the order of their insertion, or a table.
 #[derive(Debug)]
-pub struct Hash(Form);
-
-#[derive(Debug)]
-enum Form {
-    /// Field, value, field, value, … in the order of their insertion.
-    Listpack(Listpack),
-    Table(Box<Table<Pair>>),
-}
+#[repr(transparent)]
+pub struct Hash(CompactOr<Listpack, Table<Pair>>);
 
 impl Hash {
     /// A hash without fields.
     pub(crate) fn new() -> Self {
-        Self(Form::Listpack(Listpack::new()))
+        Self(CompactOr::compact(Listpack::new()))
+    }
+
+    fn of_table(table: Table<Pair>) -> Self {
+        Self(CompactOr::large(table))
     }
 
     /// A hash of so many fields, in the form for them.
     pub(crate) fn for_fields(fields: u64, limits: HashLimits, hasher: Hasher) -> Self {
         if fields > limits.entries as u64 {
-            return Self(Form::Table(Box::new(Table::new(hasher))));
+            return Self::of_table(Table::new(hasher));
         }
         Self::new()
     }
@@ -56,7 +55,7 @@ impl Hash {
         if !list.len().is_multiple_of(2) || !list.is_unique(2, hasher) {
             return None;
         }
-        let mut hash = Self(Form::Listpack(list));
+        let mut hash = Self(CompactOr::compact(list));
         if hash.len() > limits.entries {
             HashMut::new(&mut hash, limits, hasher).become_table();
         }
@@ -65,9 +64,9 @@ impl Hash {
 
     /// How many fields it has.
     pub fn len(&self) -> usize {
-        match &self.0 {
-            Form::Listpack(list) => list.len() / 2,
-            Form::Table(table) => table.len(),
+        match self.0.get() {
+            Form::Compact(list) => list.len() / 2,
+            Form::Large(table) => table.len(),
         }
     }
 
@@ -78,28 +77,28 @@ impl Hash {
 
     /// What OBJECT ENCODING says.
     pub fn encoding(&self) -> &'static str {
-        match self.0 {
-            Form::Listpack(_) => "listpack",
-            Form::Table(_) => "hashtable",
+        match self.0.get() {
+            Form::Compact(_) => "listpack",
+            Form::Large(_) => "hashtable",
         }
     }
 
     /// The listpack of a small hash.
     pub fn as_listpack(&self) -> Option<&Listpack> {
-        match &self.0 {
-            Form::Listpack(list) => Some(list),
-            Form::Table(_) => None,
+        match self.0.get() {
+            Form::Compact(list) => Some(list),
+            Form::Large(_) => None,
         }
     }
 
     /// The value of a field.
     pub fn get(&self, field: &[u8]) -> Option<Item<'_>> {
-        match &self.0 {
-            Form::Listpack(list) => {
+        match self.0.get() {
+            Form::Compact(list) => {
                 let at = list.find(field, 1)?;
                 Some(list.get(list.after(at).expect("a value follows every field")))
             }
-            Form::Table(table) => table.get(field).map(|pair| Item::Bytes(pair.value())),
+            Form::Large(table) => table.get(field).map(|pair| Item::Bytes(pair.value())),
         }
     }
 
@@ -110,9 +109,9 @@ impl Hash {
 
     /// Fields and values: in the order of insertion while it is small, in none beyond.
     pub fn iter(&self) -> impl Iterator<Item = (Item<'_>, Item<'_>)> {
-        let (list, table) = match &self.0 {
-            Form::Listpack(list) => (Some(list), None),
-            Form::Table(table) => (None, Some(table)),
+        let (list, table) = match self.0.get() {
+            Form::Compact(list) => (Some(list), None),
+            Form::Large(table) => (None, Some(table)),
         };
         let mut items = list.into_iter().flat_map(Listpack::iter);
         let listed = std::iter::from_fn(move || Some((items.next()?, items.next()?)));
@@ -128,12 +127,12 @@ impl Hash {
         count: usize,
         mut visit: impl FnMut(Item<'_>, Item<'_>),
     ) -> u64 {
-        match &self.0 {
-            Form::Listpack(_) => {
+        match self.0.get() {
+            Form::Compact(_) => {
                 self.iter().for_each(|(field, value)| visit(field, value));
                 0
             }
-            Form::Table(table) => {
+            Form::Large(table) => {
                 let mut cursor = cursor;
                 let mut seen = 0;
                 for _ in 0..count.saturating_mul(10) {
@@ -152,33 +151,33 @@ impl Hash {
 
     /// A field with its value, each as likely as any other. `random` gives 64 random bits.
     pub fn random(&self, mut random: impl FnMut() -> u64) -> Option<(Item<'_>, Item<'_>)> {
-        match &self.0 {
-            Form::Listpack(list) => {
+        match self.0.get() {
+            Form::Compact(list) => {
                 let len = (list.len() / 2) as u64;
                 let at = list.seek(random().checked_rem(len)? as i64 * 2)?;
                 Some((list.get(at), list.get(list.after(at)?)))
             }
-            Form::Table(table) => table.random(random).map(as_items),
+            Form::Large(table) => table.random(random).map(as_items),
         }
     }
 
     /// How many allocations freeing it gives back.
     pub fn free_effort(&self) -> usize {
-        match &self.0 {
-            Form::Listpack(_) => 1,
-            Form::Table(table) => 1 + table.len(),
+        match self.0.get() {
+            Form::Compact(_) => 1,
+            Form::Large(table) => 1 + table.len(),
         }
     }
 
     /// Bytes on the heap; of a large hash, an estimate from some of its fields.
     pub fn heap_bytes(&self) -> usize {
-        match &self.0 {
-            Form::Listpack(list) => list.heap_bytes(),
-            Form::Table(table) => {
+        match self.0.get() {
+            Form::Compact(list) => list.heap_bytes(),
+            Form::Large(table) => {
                 const SAMPLE: usize = 64;
                 let sampled = table.len().clamp(1, SAMPLE);
                 let bytes: usize = table.iter().take(SAMPLE).map(Pair::heap_bytes).sum();
-                size_of_val(&**table) + table.heap_bytes() + bytes * table.len() / sampled
+                size_of_val(table) + table.heap_bytes() + bytes * table.len() / sampled
             }
         }
     }
@@ -190,14 +189,14 @@ fn as_items(pair: &Pair) -> (Item<'_>, Item<'_>) {
 
 impl Clone for Hash {
     fn clone(&self) -> Self {
-        match &self.0 {
-            Form::Listpack(list) => Self(Form::Listpack(list.clone())),
-            Form::Table(table) => {
+        match self.0.get() {
+            Form::Compact(list) => Self(CompactOr::compact(list.clone())),
+            Form::Large(table) => {
                 let mut copy = Table::new(table.hasher());
                 for pair in table.iter() {
                     copy.insert_new(pair.clone());
                 }
-                Self(Form::Table(Box::new(copy)))
+                Self::of_table(copy)
             }
         }
     }
@@ -219,7 +218,7 @@ impl<'a> HashMut<'a> {
     /// Makes it a table if any of these fields and values, to be set right after, is too long for
     /// a listpack: once, before the first is set.
     pub fn make_room_for<'b>(&mut self, elements: impl Iterator<Item = &'b [u8]>) {
-        let Form::Listpack(list) = &self.hash.0 else { return };
+        let Form::Compact(list) = self.hash.0.get() else { return };
         let mut sum = 0;
         for element in elements {
             sum += element.len();
@@ -236,8 +235,8 @@ impl<'a> HashMut<'a> {
     /// Sets a field; true if it was not there.
     pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
         self.make_room_for([field, value].into_iter());
-        let added = match &mut self.hash.0 {
-            Form::Listpack(list) => match list.find(field, 1) {
+        let added = match self.hash.0.get_mut() {
+            Form::Compact(list) => match list.find(field, 1) {
                 Some(at) => {
                     let at = list.after(at).expect("a value follows every field");
                     list.replace(at, value);
@@ -249,7 +248,7 @@ impl<'a> HashMut<'a> {
                     true
                 }
             },
-            Form::Table(table) => match table.get_mut(field) {
+            Form::Large(table) => match table.get_mut(field) {
                 Some(pair) => {
                     pair.set_value(value);
                     false
@@ -268,15 +267,15 @@ impl<'a> HashMut<'a> {
 
     /// Removes a field; true if it was there.
     pub fn remove(&mut self, field: &[u8]) -> bool {
-        match &mut self.hash.0 {
-            Form::Listpack(list) => match list.find(field, 1) {
+        match self.hash.0.get_mut() {
+            Form::Compact(list) => match list.find(field, 1) {
                 Some(at) => {
                     list.remove(at, 2);
                     true
                 }
                 None => false,
             },
-            Form::Table(table) => table.remove(field).is_some(),
+            Form::Large(table) => table.remove(field).is_some(),
         }
     }
 
@@ -286,7 +285,7 @@ impl<'a> HashMut<'a> {
         for (field, value) in self.hash.iter() {
             table.insert_new(Pair::new(field.bytes(&mut first), value.bytes(&mut second)));
         }
-        self.hash.0 = Form::Table(Box::new(table));
+        *self.hash = Hash::of_table(table);
     }
 }
 

@@ -1,16 +1,38 @@
-//! The intset: Redis's sorted run of integers, byte for byte.
+//! The intset: Redis's sorted run of integers.
 //!
 //! ```text
-//! width of an integer: u32, 2, 4 or 8 | how many: u32 | integer, in ascending order …
+//! in DUMP:   width of an integer: u32, 2, 4 or 8 | how many: u32 | integer, in ascending order …
+//! in memory: total bytes: u32 | width: u8 | 0 | 0xf5 | 0         | integer …
 //! ```
-//! All are little-endian. The width is that of the widest integer it ever held.
+//! All are little-endian. The width is that of the widest integer it ever held. In memory it begins
+//! with how many bytes it has, which is how many integers too; where a listpack has its first
+//! element it has a byte that no element starts with, so that a set can tell its two compact forms
+//! from their bytes.
 
+use crate::store::thin::{Compact, Thin};
+
+/// Bytes before the first integer, in both forms.
 const HEADER: usize = 8;
+/// Where the width is in the content.
+const WIDTH: usize = 0;
+/// Where the integers start in the content, behind the total.
+const NUMBERS: usize = 4;
+/// No element of a listpack starts with this byte, nor is it its end.
+const NO_LISTPACK: u8 = 0xf5;
 
-/// Different integers in ascending order.
+/// Different integers in ascending order, behind one pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Intset {
-    bytes: Vec<u8>,
+#[repr(transparent)]
+pub struct Intset(Thin);
+
+// SAFETY: it is transparent, and every access is checked against the length.
+#[allow(unsafe_code, reason = "a promise about the layout: see the trait")]
+unsafe impl Compact for Intset {}
+
+impl From<Intset> for Thin {
+    fn from(this: Intset) -> Self {
+        this.0
+    }
 }
 
 impl Default for Intset {
@@ -30,9 +52,17 @@ fn width_of(number: i64) -> usize {
 impl Intset {
     /// A set without integers.
     pub fn new() -> Self {
-        let mut bytes = Vec::with_capacity(HEADER + 8);
-        bytes.extend_from_slice(&[2, 0, 0, 0, 0, 0, 0, 0]);
-        Self { bytes }
+        Self::of_numbers(2, &[])
+    }
+
+    fn of_numbers(width: u8, numbers: &[u8]) -> Self {
+        Self(Thin::concat(&[&[width, 0, NO_LISTPACK, 0], numbers]))
+    }
+
+    /// Whether bytes that are an intset or a listpack are an intset.
+    #[inline]
+    pub(super) fn is_one(thin: &Thin) -> bool {
+        thin.bytes()[2] == NO_LISTPACK
     }
 
     /// A set from bytes that somebody else wrote: none if they are not one, whole and in order.
@@ -41,30 +71,41 @@ impl Intset {
         let (count, numbers) = rest.split_first_chunk::<4>()?;
         let (width, count) = (u32::from_le_bytes(*width), u32::from_le_bytes(*count));
         let whole = matches!(width, 2 | 4 | 8)
-            && numbers.len() as u64 == u64::from(width) * u64::from(count);
-        let set = whole.then(|| Self { bytes: bytes.to_vec() })?;
+            && numbers.len() as u64 == u64::from(width) * u64::from(count)
+            && numbers.len() <= Thin::CONTENT_MAX - NUMBERS;
+        let set = whole.then(|| Self::of_numbers(width as u8, numbers))?;
         set.iter().is_sorted_by(|a, b| a < b).then_some(set)
     }
 
     /// The bytes, as DUMP sends them.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER + self.numbers().len());
+        bytes.extend_from_slice(&(self.width() as u32).to_le_bytes());
+        bytes.extend_from_slice(&(self.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(self.numbers());
+        bytes
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.bytes.capacity()
+        self.0.heap_bytes()
     }
 
     #[inline]
     fn width(&self) -> usize {
-        usize::from(self.bytes[0])
+        usize::from(self.0.bytes()[WIDTH])
+    }
+
+    #[inline]
+    fn numbers(&self) -> &[u8] {
+        &self.0.bytes()[NUMBERS..]
     }
 
     /// How many integers it has.
     #[inline]
     pub fn len(&self) -> usize {
-        (self.bytes.len() - HEADER) / self.width()
+        // A width is a power of two.
+        self.numbers().len() >> self.width().trailing_zeros()
     }
 
     /// Whether it has none.
@@ -76,7 +117,7 @@ impl Intset {
     #[inline]
     pub fn get(&self, index: usize) -> Option<i64> {
         let width = self.width();
-        let bytes = self.bytes[HEADER..].get(index.checked_mul(width)?..)?.get(..width)?;
+        let bytes = self.numbers().get(index.checked_mul(width)?..)?.get(..width)?;
         Some(match *bytes {
             [a, b] => i64::from(i16::from_le_bytes([a, b])),
             [a, b, c, d] => i64::from(i32::from_le_bytes([a, b, c, d])),
@@ -119,43 +160,26 @@ impl Intset {
             self.widen(width_of(number));
         }
         let width = self.width();
-        let at = HEADER + index * width;
-        let end = self.bytes.len();
-        // To the byte, as the allocator's size classes already leave room.
-        self.bytes.reserve_exact(width);
-        self.bytes.resize(end + width, 0);
-        self.bytes.copy_within(at..end, at + width);
-        self.bytes[at..at + width].copy_from_slice(&number.to_le_bytes()[..width]);
-        self.len_changed();
+        let at = NUMBERS + index * width;
+        self.0.splice(at, at, width).copy_from_slice(&number.to_le_bytes()[..width]);
         true
     }
 
     fn widen(&mut self, width: usize) {
-        let mut bytes = Vec::with_capacity(HEADER + (self.len() + 1) * width);
-        bytes.extend_from_slice(&self.bytes[..HEADER]);
-        bytes[0] = width as u8;
+        let mut numbers = Vec::with_capacity(self.len() * width);
         for number in self.iter() {
-            bytes.extend_from_slice(&number.to_le_bytes()[..width]);
+            numbers.extend_from_slice(&number.to_le_bytes()[..width]);
         }
-        self.bytes = bytes;
+        *self = Self::of_numbers(width as u8, &numbers);
     }
 
     /// Removes an integer; false if it was not there.
     pub fn remove(&mut self, number: i64) -> bool {
         let Ok(index) = self.search(number) else { return false };
         let width = self.width();
-        let at = HEADER + index * width;
-        self.bytes.drain(at..at + width);
-        if self.bytes.capacity() > self.bytes.len() * 2 + 64 {
-            self.bytes.shrink_to_fit();
-        }
-        self.len_changed();
+        let at = NUMBERS + index * width;
+        self.0.splice(at, at + width, 0);
         true
-    }
-
-    fn len_changed(&mut self) {
-        let len = self.len() as u32;
-        self.bytes[4..HEADER].copy_from_slice(&len.to_le_bytes());
     }
 }
 
@@ -170,12 +194,12 @@ mod tests {
     fn the_widest_integer_decides_the_width() {
         let mut set = Intset::new();
         assert!(set.add(5) && set.add(-1) && !set.add(5));
-        assert_eq!(set.as_bytes(), [2, 0, 0, 0, 2, 0, 0, 0, 0xff, 0xff, 5, 0]);
+        assert_eq!(set.to_bytes(), [2, 0, 0, 0, 2, 0, 0, 0, 0xff, 0xff, 5, 0]);
         assert!(set.add(65_536));
-        assert_eq!(set.as_bytes()[..HEADER], [4, 0, 0, 0, 3, 0, 0, 0]);
-        assert_eq!(set.as_bytes()[HEADER..], [255, 255, 255, 255, 5, 0, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(set.to_bytes()[..HEADER], [4, 0, 0, 0, 3, 0, 0, 0]);
+        assert_eq!(set.to_bytes()[HEADER..], [255, 255, 255, 255, 5, 0, 0, 0, 0, 0, 1, 0]);
         assert!(set.remove(65_536));
-        assert_eq!(set.as_bytes()[..HEADER], [4, 0, 0, 0, 2, 0, 0, 0], "it never narrows");
+        assert_eq!(set.to_bytes()[..HEADER], [4, 0, 0, 0, 2, 0, 0, 0], "it never narrows");
         assert!(set.add(i64::MIN));
         assert_eq!(set.iter().collect::<Vec<_>>(), [i64::MIN, -1, 5]);
     }

@@ -5,6 +5,8 @@
 //! back only at half the limit, so that a list at the limit does not change its form all the time.
 
 use super::listpack::{Item, Listpack};
+use crate::store::compact::{CompactOr, Form};
+use crate::store::garbage::FREE_INLINE_MAX;
 use crate::value::canonical_i64;
 use std::collections::VecDeque;
 
@@ -68,14 +70,9 @@ pub enum End {
 }
 
 /// A list.
-#[derive(Clone, Debug)]
-pub struct List(Form);
-
-#[derive(Clone, Debug)]
-enum Form {
-    Listpack(Listpack),
-    Quicklist(Box<Quicklist>),
-}
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct List(CompactOr<Listpack, Quicklist>);
 
 #[derive(Clone, Debug)]
 struct Quicklist {
@@ -99,28 +96,32 @@ impl List {
 
     /// A list without elements.
     pub(crate) fn new() -> Self {
-        Self(Form::Listpack(Listpack::new()))
+        Self::of_listpack(Listpack::new())
+    }
+
+    fn of_listpack(list: Listpack) -> Self {
+        Self(CompactOr::compact(list))
     }
 
     /// A list from its nodes. One that a limit allows is no quicklist.
     pub(crate) fn from_nodes(nodes: Vec<Listpack>, limit: ListLimit) -> Self {
         let len = nodes.iter().map(Listpack::len).sum();
         match <[Listpack; 1]>::try_from(nodes) {
-            Ok([list]) if limit.allows(list.as_bytes().len(), len) => Self(Form::Listpack(list)),
+            Ok([list]) if limit.allows(list.as_bytes().len(), len) => Self::of_listpack(list),
             Ok(one) => Self::quicklist(one.into(), len, limit),
             Err(nodes) => Self::quicklist(nodes, len, limit),
         }
     }
 
     fn quicklist(nodes: Vec<Listpack>, len: usize, limit: ListLimit) -> Self {
-        Self(Form::Quicklist(Box::new(Quicklist { nodes: nodes.into(), len, limit })))
+        Self(CompactOr::large(Quicklist { nodes: nodes.into(), len, limit }))
     }
 
     /// How many elements it has.
     pub fn len(&self) -> usize {
-        match &self.0 {
-            Form::Listpack(list) => list.len(),
-            Form::Quicklist(list) => list.len,
+        match self.0.get() {
+            Form::Compact(list) => list.len(),
+            Form::Large(list) => list.len,
         }
     }
 
@@ -131,17 +132,17 @@ impl List {
 
     /// What OBJECT ENCODING says.
     pub fn encoding(&self) -> &'static str {
-        match self.0 {
-            Form::Listpack(_) => "listpack",
-            Form::Quicklist(_) => "quicklist",
+        match self.0.get() {
+            Form::Compact(_) => "listpack",
+            Form::Large(_) => "quicklist",
         }
     }
 
     /// The listpacks it consists of, in order, in two runs.
     fn nodes(&self) -> Nodes<'_> {
-        match &self.0 {
-            Form::Listpack(list) => (std::slice::from_ref(list), &[]),
-            Form::Quicklist(list) => list.nodes.as_slices(),
+        match self.0.get() {
+            Form::Compact(list) => (std::slice::from_ref(list), &[]),
+            Form::Large(list) => list.nodes.as_slices(),
         }
     }
 
@@ -152,9 +153,9 @@ impl List {
     }
 
     fn node_mut(&mut self, node: usize) -> &mut Listpack {
-        match &mut self.0 {
-            Form::Listpack(list) => list,
-            Form::Quicklist(list) => &mut list.nodes[node],
+        match self.0.get_mut() {
+            Form::Compact(list) => list,
+            Form::Large(list) => &mut list.nodes[node],
         }
     }
 
@@ -213,21 +214,21 @@ impl List {
 
     /// How many allocations freeing it gives back.
     pub fn free_effort(&self) -> usize {
-        match &self.0 {
-            Form::Listpack(_) => 1,
-            Form::Quicklist(list) => 1 + list.nodes.len(),
+        match self.0.get() {
+            Form::Compact(_) => 1,
+            Form::Large(list) => 1 + list.nodes.len(),
         }
     }
 
     /// Bytes on the heap; of a long list, an estimate from some of its nodes.
     pub fn heap_bytes(&self) -> usize {
-        match &self.0 {
-            Form::Listpack(list) => list.heap_bytes(),
-            Form::Quicklist(list) => {
+        match self.0.get() {
+            Form::Compact(list) => list.heap_bytes(),
+            Form::Large(list) => {
                 const SAMPLE: usize = 64;
                 let sampled = list.nodes.len().clamp(1, SAMPLE);
                 let bytes: usize = list.nodes.iter().take(SAMPLE).map(Listpack::heap_bytes).sum();
-                size_of_val(&**list)
+                size_of_val(list)
                     + list.nodes.capacity() * size_of::<Listpack>()
                     + bytes * list.nodes.len() / sampled
             }
@@ -309,6 +310,20 @@ impl Quicklist {
         }
     }
 
+    /// Takes out the nodes from one on that have no more than `max` elements together: none of
+    /// them has to be looked through.
+    fn cut(&mut self, from: usize, max: usize) -> Vec<Listpack> {
+        let (mut to, mut removed) = (from, 0);
+        while let Some(node) = self.nodes.get(to)
+            && removed + node.len() <= max
+        {
+            removed += node.len();
+            to += 1;
+        }
+        self.len -= removed;
+        self.nodes.drain(from..to).collect()
+    }
+
     /// Adds an element beside another.
     fn insert(&mut self, place: Place, after: bool, element: &[u8]) {
         let Place { node, at } = place;
@@ -379,6 +394,15 @@ fn single(element: &[u8]) -> Listpack {
     list
 }
 
+impl Clone for List {
+    fn clone(&self) -> Self {
+        Self(match self.0.get() {
+            Form::Compact(list) => CompactOr::compact(list.clone()),
+            Form::Large(list) => CompactOr::large(list.clone()),
+        })
+    }
+}
+
 /// A list that a command changes, with what it must know to change its form.
 #[derive(Debug)]
 pub struct ListMut<'a> {
@@ -394,7 +418,7 @@ impl<'a> ListMut<'a> {
     /// Makes it a quicklist if its listpack has no room for these elements, to be added right
     /// after: once, before the first is added.
     pub fn make_room_for<'b>(&mut self, elements: impl Iterator<Item = &'b [u8]>) {
-        let Form::Listpack(list) = &mut self.list.0 else { return };
+        let Form::Compact(list) = self.list.0.get_mut() else { return };
         let (mut bytes, mut len) = (list.as_bytes().len(), list.len());
         for element in elements {
             bytes += element.len();
@@ -408,33 +432,33 @@ impl<'a> ListMut<'a> {
             quicklist.len = list.len();
             quicklist.nodes.push_back(std::mem::take(list));
         }
-        self.list.0 = Form::Quicklist(Box::new(quicklist));
+        self.list.0 = CompactOr::large(quicklist);
     }
 
     /// Makes it a listpack again if it is so small after something was removed.
     pub fn settle(&mut self) {
-        let Form::Quicklist(list) = &mut self.list.0 else { return };
+        let Form::Large(list) = self.list.0.get_mut() else { return };
         if list.nodes.len() == 1
             && self.limit.allows_twice(list.nodes[0].as_bytes().len(), list.len)
             && let Some(node) = list.nodes.pop_front()
         {
-            self.list.0 = Form::Listpack(node);
+            *self.list = List::of_listpack(node);
         }
     }
 
     /// Adds an element at an end.
     pub fn push(&mut self, end: End, element: &[u8]) {
-        match (&mut self.list.0, end) {
-            (Form::Listpack(list), End::Head) => list.push_front(element),
-            (Form::Listpack(list), End::Tail) => list.push(element),
-            (Form::Quicklist(list), end) => list.push(end, element),
+        match (self.list.0.get_mut(), end) {
+            (Form::Compact(list), End::Head) => list.push_front(element),
+            (Form::Compact(list), End::Tail) => list.push(element),
+            (Form::Large(list), end) => list.push(end, element),
         }
     }
 
     /// Takes an element from an end, after `read` has seen it; `None` if there is none.
     pub fn pop<R>(&mut self, end: End, read: impl FnOnce(Item<'_>) -> R) -> Option<R> {
-        let node = match (&self.list.0, end) {
-            (Form::Quicklist(list), End::Tail) => list.nodes.len().wrapping_sub(1),
+        let node = match (self.list.0.get(), end) {
+            (Form::Large(list), End::Tail) => list.nodes.len().wrapping_sub(1),
             _ => 0,
         };
         let list = node_at(self.list.nodes(), node)?;
@@ -454,7 +478,7 @@ impl<'a> ListMut<'a> {
         let before = node.len();
         node.remove(place.at, count);
         let removed = before - node.len();
-        let Form::Quicklist(list) = &mut self.list.0 else { return (removed, false) };
+        let Form::Large(list) = self.list.0.get_mut() else { return (removed, false) };
         list.len -= removed;
         let emptied = list.nodes[place.node].is_empty();
         if emptied {
@@ -463,21 +487,34 @@ impl<'a> ListMut<'a> {
         (removed, emptied)
     }
 
-    /// Takes out `count` elements from an index on, or as many as there are.
-    pub fn remove_range(&mut self, start: usize, count: usize) {
+    /// Takes out `count` elements from an index on, or as many as there are. Gives back what takes
+    /// long to free.
+    pub fn remove_range(&mut self, start: usize, count: usize) -> Option<List> {
         let mut left = count;
+        let mut cut = None;
         while left > 0
             && let Some(place) = self.list.seek(start)
         {
-            left -= self.remove_at(place, left).0;
+            if let Form::Large(list) = self.list.0.get_mut()
+                && list.nodes[place.node].first() == Some(place.at)
+                && list.nodes[place.node].len() <= left
+            {
+                let nodes = list.cut(place.node, left);
+                let nodes = List::from_nodes(nodes, list.limit);
+                left -= nodes.len();
+                cut = Some(nodes).filter(|nodes| nodes.free_effort() > FREE_INLINE_MAX);
+            } else {
+                left -= self.remove_at(place, left).0;
+            }
         }
+        cut
     }
 
     /// Puts an element in place of the one at an index; false if there is none.
     pub fn set(&mut self, index: usize, element: &[u8]) -> bool {
         let Some(place) = self.list.seek(index) else { return false };
-        match &mut self.list.0 {
-            Form::Quicklist(list) if !list.nodes[place.node].has_room_for(element.len()) => {
+        match self.list.0.get_mut() {
+            Form::Large(list) if !list.nodes[place.node].has_room_for(element.len()) => {
                 list.set_apart(place, element);
             }
             _ => self.list.node_mut(place.node).replace(place.at, element),
@@ -492,12 +529,12 @@ impl<'a> ListMut<'a> {
             Some(Place { node, at })
         });
         let Some(place) = found else { return false };
-        match &mut self.list.0 {
-            Form::Listpack(list) => {
+        match self.list.0.get_mut() {
+            Form::Compact(list) => {
                 let beside = if after { list.end_of(place.at) } else { place.at };
                 list.insert(beside, element);
             }
-            Form::Quicklist(list) => list.insert(place, after, element),
+            Form::Large(list) => list.insert(place, after, element),
         }
         true
     }

@@ -13,9 +13,13 @@ mod packer;
 
 pub(in crate::store) use packer::Packer;
 
+use crate::store::thin::{Compact, Thin};
 use crate::value::canonical_i64;
 
 const HEADER: usize = 6;
+/// Bytes of the header that say how many bytes there are. [`Thin`] writes them, and its content is
+/// what follows.
+const TOTAL: usize = 4;
 const END: u8 = 0xff;
 const COUNT_UNKNOWN: u16 = u16::MAX;
 /// Redis keeps every listpack below this, and so do we.
@@ -65,10 +69,19 @@ enum Encoding {
     },
 }
 
-/// A list of strings and integers in one run of bytes.
+/// A list of strings and integers in one run of bytes, behind one pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listpack {
-    bytes: Vec<u8>,
+#[repr(transparent)]
+pub struct Listpack(Thin);
+
+// SAFETY: it is transparent, and every access is checked against the length.
+#[allow(unsafe_code, reason = "a promise about the layout: see the trait")]
+unsafe impl Compact for Listpack {}
+
+impl From<Listpack> for Thin {
+    fn from(this: Listpack) -> Self {
+        this.0
+    }
 }
 
 impl Default for Listpack {
@@ -80,19 +93,18 @@ impl Default for Listpack {
 impl Listpack {
     /// An empty list.
     pub fn new() -> Self {
-        let mut bytes = Vec::with_capacity(32);
-        bytes.extend_from_slice(&[(HEADER + 1) as u8, 0, 0, 0, 0, 0, END]);
-        Self { bytes }
+        Self(Thin::concat(&[&[0, 0, END]]))
     }
 
     /// The bytes, as DUMP sends them.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        self.0.whole()
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.bytes.capacity()
+        self.0.heap_bytes()
     }
 
     /// How many elements it has.
@@ -105,23 +117,22 @@ impl Listpack {
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.bytes[HEADER] == END
+        self.is_end(HEADER)
     }
 
     /// Whether so many bytes more would still fit.
     pub fn has_room_for(&self, bytes: usize) -> bool {
-        self.bytes.len() + bytes < BYTES_MAX
+        self.as_bytes().len() + bytes < BYTES_MAX
     }
 
     fn count(&self) -> u16 {
-        u16::from_le_bytes([self.bytes[4], self.bytes[5]])
+        let bytes = self.as_bytes();
+        u16::from_le_bytes([bytes[TOTAL], bytes[TOTAL + 1]])
     }
 
-    fn set_header(&mut self, count: usize) {
-        let total = self.bytes.len() as u32;
-        self.bytes[..4].copy_from_slice(&total.to_le_bytes());
+    fn set_count(&mut self, count: usize) {
         let count = u16::try_from(count).unwrap_or(COUNT_UNKNOWN);
-        self.bytes[4..HEADER].copy_from_slice(&count.to_le_bytes());
+        self.0.bytes_mut()[..HEADER - TOTAL].copy_from_slice(&count.to_le_bytes());
     }
 
     /// The position of the first element, if there is one.
@@ -131,13 +142,13 @@ impl Listpack {
 
     /// The position of the last element, if there is one.
     pub fn last(&self) -> Option<usize> {
-        self.before(self.bytes.len() - 1)
+        self.before(self.as_bytes().len() - 1)
     }
 
     /// The position of the element after this one.
     pub fn after(&self, at: usize) -> Option<usize> {
         let next = self.end_of(at);
-        (self.bytes[next] != END).then_some(next)
+        (!self.is_end(next)).then_some(next)
     }
 
     /// The position of the element before this one (or before the end).
@@ -149,9 +160,10 @@ impl Listpack {
         let mut len = 0;
         let mut shift = 0;
         let mut back = at;
+        let bytes = self.as_bytes();
         loop {
             back -= 1;
-            let byte = self.bytes[back];
+            let byte = bytes[back];
             len |= usize::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 return Some(back - len);
@@ -200,7 +212,7 @@ impl Listpack {
 
     #[inline]
     fn decode(&self, at: usize) -> Encoding {
-        let bytes = &self.bytes;
+        let bytes = self.as_bytes();
         let int = |len: usize| {
             let mut wide = [0; 8];
             wide[8 - len..].copy_from_slice(&bytes[at + 1..at + 1 + len]);
@@ -236,7 +248,7 @@ impl Listpack {
         match self.decode(at) {
             Encoding::Int { number, .. } => Item::Int(number),
             Encoding::Bytes { start, len } => {
-                Item::Bytes(&self.bytes[at + start..at + start + len])
+                Item::Bytes(&self.as_bytes()[at + start..at + start + len])
             }
         }
     }
@@ -248,7 +260,7 @@ impl Listpack {
         let (item, len) = match self.decode(at) {
             Encoding::Int { number, len } => (Item::Int(number), len),
             Encoding::Bytes { start, len } => {
-                (Item::Bytes(&self.bytes[at + start..at + start + len]), start + len)
+                (Item::Bytes(&self.as_bytes()[at + start..at + start + len]), start + len)
             }
         };
         (item, at + len + back_length_bytes(len))
@@ -257,7 +269,7 @@ impl Listpack {
     /// Whether a position is behind the last element.
     #[inline]
     pub fn is_end(&self, at: usize) -> bool {
-        self.bytes[at] == END
+        self.as_bytes()[at] == END
     }
 
     /// One past the last byte of the element at a position.
@@ -300,7 +312,7 @@ impl Listpack {
 
     /// Adds an element at the end.
     pub fn push(&mut self, element: &[u8]) {
-        self.insert(self.bytes.len() - 1, element);
+        self.insert(self.as_bytes().len() - 1, element);
     }
 
     /// Adds an element at the front.
@@ -317,47 +329,28 @@ impl Listpack {
     /// Puts an element in place of the one at a position.
     pub fn replace(&mut self, at: usize, element: &[u8]) {
         self.splice(at, self.end_of(at), element);
-        self.count_changed(0);
     }
 
     /// Takes out up to `count` elements from a position on.
     pub fn remove(&mut self, at: usize, count: usize) {
         let mut end = at;
         let mut removed = 0;
-        while removed < count && self.bytes[end] != END {
+        while removed < count && !self.is_end(end) {
             end = self.end_of(end);
             removed += 1;
         }
-        self.bytes.drain(at..end);
-        if self.bytes.capacity() > self.bytes.len() * 2 + 64 {
-            self.bytes.shrink_to_fit();
-        }
+        self.0.splice(at - TOTAL, end - TOTAL, 0);
         self.count_changed(-(removed as isize));
     }
 
     /// Adds several elements at the end, with one change of the header for all of them.
     pub(super) fn extend(&mut self, add: impl FnOnce(&mut Appender<'_>)) {
-        self.bytes.pop();
-        let mut appender = Appender { bytes: &mut self.bytes, added: 0 };
+        self.0.resize(self.0.len() - 1);
+        let mut appender = Appender { bytes: &mut self.0, added: 0 };
         add(&mut appender);
         let added = appender.added;
-        self.bytes.push(END);
+        self.0.extend(&[&[END]]);
         self.count_changed(added as isize);
-    }
-
-    /// Makes room for so many bytes more, so that adding them does not move what is there.
-    pub(super) fn reserve(&mut self, bytes: usize) {
-        self.bytes.reserve_exact(bytes);
-    }
-
-    /// Gives back the room that elements to come would have had.
-    pub(super) fn shrink_to_fit(&mut self) {
-        self.bytes.shrink_to_fit();
-    }
-
-    /// Bytes that can be added before it must move.
-    pub(super) fn spare(&self) -> usize {
-        self.bytes.capacity() - self.bytes.len()
     }
 
     /// Puts a number in place of the element at a position.
@@ -366,34 +359,29 @@ impl Listpack {
         let mut head = [0; 9];
         let element = encode_int(&mut head, number);
         if element.len() + 1 == end - at {
-            self.bytes[at..end - 1].copy_from_slice(element);
+            self.0.bytes_mut()[at - TOTAL..end - 1 - TOTAL].copy_from_slice(element);
         } else {
             self.splice(at, end, itoa::Buffer::new().format(number).as_bytes());
-            self.count_changed(0);
         }
     }
 
     /// Adds all elements of another list at the end.
     pub fn append(&mut self, other: &Self) {
         let count = self.len() + other.len();
-        self.bytes.pop();
-        self.bytes.reserve_exact(other.bytes.len() - HEADER);
-        self.bytes.extend_from_slice(&other.bytes[HEADER..]);
-        self.set_header(count);
+        self.0.resize(self.0.len() - 1);
+        self.0.extend(&[&other.as_bytes()[HEADER..]]);
+        self.set_count(count);
     }
 
     /// Takes out the elements from a position on: the other half.
     pub fn split_off(&mut self, at: usize) -> Self {
         let count = self.len();
-        let mut tail = Self { bytes: Vec::with_capacity(HEADER + self.bytes.len() - at) };
-        tail.bytes.extend_from_slice(&[0; HEADER]);
-        tail.bytes.extend_from_slice(&self.bytes[at..]);
+        let mut tail = Self(Thin::concat(&[&[0; HEADER - TOTAL], &self.as_bytes()[at..]]));
         let moved = tail.iter().count();
-        tail.set_header(moved);
-        self.bytes.truncate(at);
-        self.bytes.push(END);
-        self.bytes.shrink_to_fit();
-        self.set_header(count - moved);
+        tail.set_count(moved);
+        self.0.resize(at - TOTAL);
+        self.0.extend(&[&[END]]);
+        self.set_count(count - moved);
         tail
     }
 
@@ -403,16 +391,7 @@ impl Listpack {
         let len = head.len() + body.len();
         let mut back = [0; 5];
         let back = back_length(&mut back, len);
-        let new = len + back.len();
-        let (old, tail) = (end - start, self.bytes.len() - end);
-        if new > old {
-            // To the byte, as the allocator's size classes already leave room.
-            self.bytes.reserve_exact(new - old);
-            self.bytes.resize(self.bytes.len() + new - old, 0);
-        }
-        self.bytes.copy_within(end..end + tail, start + new);
-        self.bytes.truncate(start + new + tail);
-        let place = &mut self.bytes[start..start + new];
+        let place = self.0.splice(start - TOTAL, end - TOTAL, len + back.len());
         place[..head.len()].copy_from_slice(head);
         place[head.len()..len].copy_from_slice(body);
         place[len..].copy_from_slice(back);
@@ -423,13 +402,13 @@ impl Listpack {
             COUNT_UNKNOWN => usize::from(COUNT_UNKNOWN),
             count => usize::from(count).wrapping_add_signed(by),
         };
-        self.set_header(count);
+        self.set_count(count);
     }
 }
 
 /// Takes elements for the end of a list: see [`Listpack::extend`].
 pub(super) struct Appender<'a> {
-    bytes: &'a mut Vec<u8>,
+    bytes: &'a mut Thin,
     added: usize,
 }
 
@@ -438,25 +417,18 @@ impl Appender<'_> {
     pub(super) fn push(&mut self, element: &[u8]) {
         let mut head = [0; 9];
         let (head, body) = encode(&mut head, element);
-        self.bytes.extend_from_slice(head);
-        self.bytes.extend_from_slice(body);
-        self.finish(head.len() + body.len());
+        let mut back = [0; 5];
+        let back = back_length(&mut back, head.len() + body.len());
+        self.bytes.extend(&[head, body, back]);
+        self.added += 1;
     }
 
     /// Adds a number.
     pub(super) fn push_int(&mut self, number: i64) {
         let mut head = [0; 9];
         let element = encode_int(&mut head, number);
-        self.bytes.extend_from_slice(element);
-        self.finish(element.len());
-    }
-
-    fn finish(&mut self, len: usize) {
-        if len < 128 {
-            self.bytes.push(len as u8);
-        } else {
-            self.bytes.extend_from_slice(back_length(&mut [0; 5], len));
-        }
+        // A number takes 9 bytes at most, whose length takes one.
+        self.bytes.extend(&[element, &[element.len() as u8]]);
         self.added += 1;
     }
 }

@@ -20,5 +20,5 @@ pub use set::{Set, SetLimits, SetMut};
 pub use sorted_set::{SortedSet, SortedSetLimits, SortedSetMut};
 pub use stream::{
     Consumer, ConsumerId, Group, Log, LogFigures, Pending, Stream, StreamEntry, StreamId,
-    StreamIdBuffer, StreamLimits, StreamMut, StreamRange, Trim,
+    StreamIdBuffer, StreamLimits, StreamMut, StreamRange, Trim, Trimmed,
 };

@@ -2,9 +2,10 @@
 
 use super::intset::Intset;
 use super::listpack::{Item, Listpack};
+use crate::store::compact::{self, CompactOr};
 use crate::store::hasher::Hasher;
 use crate::store::table::{Keyed, Table};
-use crate::store::thin::Thin;
+use crate::store::thin::{Compact, Thin};
 use crate::value::canonical_i64;
 
 /// Up to which size a set stays compact.
@@ -41,22 +42,59 @@ impl Keyed for Member {
     }
 }
 
-/// A set.
+/// A set. The compact bytes are an intset, or a listpack in the order of insertion.
 #[derive(Debug)]
-pub struct Set(Form);
+#[repr(transparent)]
+pub struct Set(CompactOr<Thin, Table<Member>>);
 
-#[derive(Debug)]
-enum Form {
-    Intset(Intset),
-    /// In the order of their insertion.
-    Listpack(Listpack),
-    Table(Box<Table<Member>>),
+enum Form<'a> {
+    Intset(&'a Intset),
+    Listpack(&'a Listpack),
+    Table(&'a Table<Member>),
+}
+
+enum FormMut<'a> {
+    Intset(&'a mut Intset),
+    Listpack(&'a mut Listpack),
+    Table(&'a mut Table<Member>),
 }
 
 impl Set {
     /// A set without members, in the form in which sets grow from nothing.
     pub fn new() -> Self {
-        Self(Form::Intset(Intset::new()))
+        Self::of_intset(Intset::new())
+    }
+
+    fn of_intset(set: Intset) -> Self {
+        Self(CompactOr::compact(set.into()))
+    }
+
+    fn of_listpack(list: Listpack) -> Self {
+        Self(CompactOr::compact(list.into()))
+    }
+
+    fn of_table(table: Table<Member>) -> Self {
+        Self(CompactOr::large(table))
+    }
+
+    #[inline]
+    fn form(&self) -> Form<'_> {
+        match self.0.get() {
+            compact::Form::Large(table) => Form::Table(table),
+            compact::Form::Compact(thin) if Intset::is_one(thin) => Form::Intset(Intset::of(thin)),
+            compact::Form::Compact(thin) => Form::Listpack(Listpack::of(thin)),
+        }
+    }
+
+    #[inline]
+    fn form_mut(&mut self) -> FormMut<'_> {
+        match self.0.get_mut() {
+            compact::Form::Large(table) => FormMut::Table(table),
+            compact::Form::Compact(thin) if Intset::is_one(thin) => {
+                FormMut::Intset(Intset::of_mut(thin))
+            }
+            compact::Form::Compact(thin) => FormMut::Listpack(Listpack::of_mut(thin)),
+        }
     }
 
     /// A set without members, in the form that suits its first one, when about `expected` come.
@@ -66,18 +104,18 @@ impl Set {
         limits: SetLimits,
         hasher: Hasher,
     ) -> Self {
-        Self(if expected <= limits.intset_entries && canonical_i64(first).is_some() {
-            Form::Intset(Intset::new())
+        if expected <= limits.intset_entries && canonical_i64(first).is_some() {
+            Self::new()
         } else if expected <= limits.listpack_entries {
-            Form::Listpack(Listpack::new())
+            Self::of_listpack(Listpack::new())
         } else {
-            Form::Table(Box::new(Table::new(hasher)))
-        })
+            Self::of_table(Table::new(hasher))
+        }
     }
 
     /// A set from an intset.
     pub(crate) fn from_intset(set: Intset, limits: SetLimits, hasher: Hasher) -> Self {
-        let mut set = Self(Form::Intset(set));
+        let mut set = Self::of_intset(set);
         if set.len() > limits.intset_entries {
             SetMut::new(&mut set, limits, hasher).become_table();
         }
@@ -89,7 +127,7 @@ impl Set {
         if !list.is_unique(1, hasher) {
             return None;
         }
-        let mut set = Self(Form::Listpack(list));
+        let mut set = Self::of_listpack(list);
         if set.len() > limits.listpack_entries {
             SetMut::new(&mut set, limits, hasher).become_table();
         }
@@ -98,7 +136,7 @@ impl Set {
 
     /// How many members it has.
     pub fn len(&self) -> usize {
-        match &self.0 {
+        match self.form() {
             Form::Intset(set) => set.len(),
             Form::Listpack(list) => list.len(),
             Form::Table(table) => table.len(),
@@ -112,7 +150,7 @@ impl Set {
 
     /// What OBJECT ENCODING says.
     pub fn encoding(&self) -> &'static str {
-        match self.0 {
+        match self.form() {
             Form::Intset(_) => "intset",
             Form::Listpack(_) => "listpack",
             Form::Table(_) => "hashtable",
@@ -121,7 +159,7 @@ impl Set {
 
     /// The intset of a set of integers.
     pub fn as_intset(&self) -> Option<&Intset> {
-        match &self.0 {
+        match self.form() {
             Form::Intset(set) => Some(set),
             Form::Listpack(_) | Form::Table(_) => None,
         }
@@ -129,7 +167,7 @@ impl Set {
 
     /// The listpack of a small set.
     pub fn as_listpack(&self) -> Option<&Listpack> {
-        match &self.0 {
+        match self.form() {
             Form::Listpack(list) => Some(list),
             Form::Intset(_) | Form::Table(_) => None,
         }
@@ -137,7 +175,7 @@ impl Set {
 
     /// Whether it has this member.
     pub fn contains(&self, member: &[u8]) -> bool {
-        match &self.0 {
+        match self.form() {
             Form::Intset(set) => canonical_i64(member).is_some_and(|number| set.contains(number)),
             Form::Listpack(list) => list.find(member, 0).is_some(),
             Form::Table(table) => table.contains(member),
@@ -146,7 +184,7 @@ impl Set {
 
     /// Whether it has this member of another set.
     pub fn contains_item(&self, member: Item<'_>) -> bool {
-        match (&self.0, member) {
+        match (self.form(), member) {
             (Form::Intset(set), Item::Int(number)) => set.contains(number),
             _ => self.contains(member.bytes(&mut itoa::Buffer::new())),
         }
@@ -155,7 +193,7 @@ impl Set {
     /// Its members: integers in ascending order, in the order of insertion while it is a listpack,
     /// in no order beyond.
     pub fn iter(&self) -> impl Iterator<Item = Item<'_>> {
-        let (ints, list, table) = match &self.0 {
+        let (ints, list, table) = match self.form() {
             Form::Intset(set) => (Some(set), None, None),
             Form::Listpack(list) => (None, Some(list), None),
             Form::Table(table) => (None, None, Some(table)),
@@ -169,7 +207,7 @@ impl Set {
     /// Visits about `count` members from `cursor` on; returns the next cursor, 0 at the end. A
     /// compact set is visited whole.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Item<'_>)) -> u64 {
-        let Form::Table(table) = &self.0 else {
+        let Form::Table(table) = self.form() else {
             self.iter().for_each(visit);
             return 0;
         };
@@ -189,7 +227,7 @@ impl Set {
 
     /// A member, each as likely as any other. `random` gives 64 random bits.
     pub fn random(&self, mut random: impl FnMut() -> u64) -> Option<Item<'_>> {
-        match &self.0 {
+        match self.form() {
             Form::Intset(set) => {
                 let index = random().checked_rem(set.len() as u64)?;
                 set.get(index as usize).map(Item::Int)
@@ -204,7 +242,7 @@ impl Set {
 
     /// How many allocations freeing it gives back.
     pub fn free_effort(&self) -> usize {
-        match &self.0 {
+        match self.form() {
             Form::Intset(_) | Form::Listpack(_) => 1,
             Form::Table(table) => 1 + table.len(),
         }
@@ -212,7 +250,7 @@ impl Set {
 
     /// Bytes on the heap; of a large set, an estimate from some of its members.
     pub fn heap_bytes(&self) -> usize {
-        match &self.0 {
+        match self.form() {
             Form::Intset(set) => set.heap_bytes(),
             Form::Listpack(list) => list.heap_bytes(),
             Form::Table(table) => {
@@ -220,7 +258,7 @@ impl Set {
                 let sampled = table.len().clamp(1, SAMPLE);
                 let members = table.iter().take(SAMPLE);
                 let bytes: usize = members.map(|member| member.0.heap_bytes()).sum();
-                size_of_val(&**table) + table.heap_bytes() + bytes * table.len() / sampled
+                size_of_val(table) + table.heap_bytes() + bytes * table.len() / sampled
             }
         }
     }
@@ -234,17 +272,17 @@ impl Default for Set {
 
 impl Clone for Set {
     fn clone(&self) -> Self {
-        Self(match &self.0 {
-            Form::Intset(set) => Form::Intset(set.clone()),
-            Form::Listpack(list) => Form::Listpack(list.clone()),
+        match self.form() {
+            Form::Intset(set) => Self::of_intset(set.clone()),
+            Form::Listpack(list) => Self::of_listpack(list.clone()),
             Form::Table(table) => {
                 let mut copy = Table::new(table.hasher());
                 for member in table.iter() {
                     copy.insert_new(Member::new(member.key()));
                 }
-                Form::Table(Box::new(copy))
+                Self::of_table(copy)
             }
-        })
+        }
     }
 }
 
@@ -263,7 +301,7 @@ impl<'a> SetMut<'a> {
 
     /// Makes it a table if so many members, to be added right after, would make it one.
     pub fn make_room_for(&mut self, members: usize) {
-        let compact = match &self.set.0 {
+        let compact = match self.set.form() {
             Form::Intset(_) => members <= self.limits.intset_entries,
             Form::Listpack(_) => members <= self.limits.listpack_entries,
             Form::Table(_) => true,
@@ -275,15 +313,15 @@ impl<'a> SetMut<'a> {
 
     /// Adds a member; false if it was there.
     pub fn add(&mut self, member: &[u8]) -> bool {
-        match (&mut self.set.0, self.limits) {
-            (Form::Table(table), _) => {
+        match (self.set.form_mut(), self.limits) {
+            (FormMut::Table(table), _) => {
                 let added = !table.contains(member);
                 if added {
                     table.insert_new(Member::new(member));
                 }
                 added
             }
-            (Form::Listpack(list), limits) => {
+            (FormMut::Listpack(list), limits) => {
                 if list.find(member, 0).is_some() {
                     return false;
                 }
@@ -297,7 +335,7 @@ impl<'a> SetMut<'a> {
                 self.become_table();
                 self.add(member)
             }
-            (Form::Intset(set), limits) => {
+            (FormMut::Intset(set), limits) => {
                 if let Some(number) = canonical_i64(member) {
                     let added = set.add(number);
                     if added && set.len() > limits.intset_entries {
@@ -326,16 +364,16 @@ impl<'a> SetMut<'a> {
 
     /// Removes a member; false if it was not there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
-        match &mut self.set.0 {
-            Form::Intset(set) => canonical_i64(member).is_some_and(|number| set.remove(number)),
-            Form::Listpack(list) => match list.find(member, 0) {
+        match self.set.form_mut() {
+            FormMut::Intset(set) => canonical_i64(member).is_some_and(|number| set.remove(number)),
+            FormMut::Listpack(list) => match list.find(member, 0) {
                 Some(at) => {
                     list.remove(at, 1);
                     true
                 }
                 None => false,
             },
-            Form::Table(table) => table.remove(member).is_some(),
+            FormMut::Table(table) => table.remove(member).is_some(),
         }
     }
 
@@ -361,7 +399,7 @@ impl<'a> SetMut<'a> {
     /// Gives it the form of a set that was made of `self`'s members alone, one after another,
     /// from a listpack on: what is left of a table may be small.
     pub fn rebuild_as_listpack(&mut self) {
-        let old = std::mem::replace(self.set, Set(Form::Listpack(Listpack::new())));
+        let old = std::mem::replace(self.set, Set::of_listpack(Listpack::new()));
         old.iter().for_each(|member| {
             self.add_item(member);
         });
@@ -369,7 +407,7 @@ impl<'a> SetMut<'a> {
 
     /// Makes it an intset if all members are integers and not too many.
     pub fn become_intset(&mut self) {
-        if self.len() > self.limits.intset_entries || matches!(self.set.0, Form::Intset(_)) {
+        if self.len() > self.limits.intset_entries || self.set.as_intset().is_some() {
             return;
         }
         let mut numbers = Intset::new();
@@ -381,14 +419,14 @@ impl<'a> SetMut<'a> {
             let Some(number) = number else { return };
             numbers.add(number);
         }
-        self.set.0 = Form::Intset(numbers);
+        *self.set = Set::of_intset(numbers);
     }
 
     fn become_listpack(&mut self) {
         let mut list = Listpack::new();
         let mut buffer = itoa::Buffer::new();
         self.set.iter().for_each(|member| list.push(member.bytes(&mut buffer)));
-        self.set.0 = Form::Listpack(list);
+        *self.set = Set::of_listpack(list);
     }
 
     fn become_table(&mut self) {
@@ -397,7 +435,7 @@ impl<'a> SetMut<'a> {
         for member in self.set.iter() {
             table.insert_new(Member::new(member.bytes(&mut buffer)));
         }
-        self.set.0 = Form::Table(Box::new(table));
+        *self.set = Set::of_table(table);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::listpack::{Item, Listpack};
 use super::skip_list::SkipList;
+use crate::store::compact::{CompactOr, Form};
 use crate::store::garbage::FREE_INLINE_MAX;
 use crate::store::hasher::Hasher;
 use crate::value::{DoubleText, parse_double};
@@ -25,16 +26,10 @@ impl Default for SortedSetLimits {
     }
 }
 
-/// A sorted set.
+/// A sorted set: member, score, member, score, … in order, or a skip list.
 #[derive(Debug)]
-pub struct SortedSet(Form);
-
-#[derive(Debug)]
-enum Form {
-    /// Member, score, member, score, … in order.
-    Listpack(Listpack),
-    SkipList(Box<SkipList>),
-}
+#[repr(transparent)]
+pub struct SortedSet(CompactOr<Listpack, SkipList>);
 
 /// The score of an element of a listpack.
 fn score_of(item: Item<'_>) -> f64 {
@@ -47,7 +42,7 @@ fn score_of(item: Item<'_>) -> f64 {
 impl SortedSet {
     /// A sorted set without members.
     pub(crate) fn new() -> Self {
-        Self(Form::Listpack(Listpack::new()))
+        Self(CompactOr::compact(Listpack::new()))
     }
 
     /// A sorted set from a listpack of members and scores that somebody else wrote: none if a
@@ -66,7 +61,7 @@ impl SortedSet {
         if !whole || !list.is_unique(2, hasher) {
             return None;
         }
-        let read = Self(Form::Listpack(list));
+        let read = Self(CompactOr::compact(list));
         let mut buffers = (itoa::Buffer::new(), itoa::Buffer::new());
         let in_order = read.iter().zip(read.iter().skip(1)).all(|((a, low), (b, high))| {
             let members = || a.bytes(&mut buffers.0).cmp(b.bytes(&mut buffers.1));
@@ -87,9 +82,9 @@ impl SortedSet {
 
     /// How many members it has.
     pub fn len(&self) -> usize {
-        match &self.0 {
-            Form::Listpack(list) => list.len() / 2,
-            Form::SkipList(list) => list.len(),
+        match self.0.get() {
+            Form::Compact(list) => list.len() / 2,
+            Form::Large(list) => list.len(),
         }
     }
 
@@ -100,41 +95,41 @@ impl SortedSet {
 
     /// What OBJECT ENCODING says.
     pub fn encoding(&self) -> &'static str {
-        match self.0 {
-            Form::Listpack(_) => "listpack",
-            Form::SkipList(_) => "skiplist",
+        match self.0.get() {
+            Form::Compact(_) => "listpack",
+            Form::Large(_) => "skiplist",
         }
     }
 
     /// The listpack of a small sorted set.
     pub fn as_listpack(&self) -> Option<&Listpack> {
-        match &self.0 {
-            Form::Listpack(list) => Some(list),
-            Form::SkipList(_) => None,
+        match self.0.get() {
+            Form::Compact(list) => Some(list),
+            Form::Large(_) => None,
         }
     }
 
     /// The score of a member.
     pub fn score(&self, member: &[u8]) -> Option<f64> {
-        match &self.0 {
-            Form::Listpack(list) => {
+        match self.0.get() {
+            Form::Compact(list) => {
                 let at = list.after(list.find(member, 1)?);
                 Some(score_of(list.get(at.expect("a score follows every member"))))
             }
-            Form::SkipList(list) => list.score(member),
+            Form::Large(list) => list.score(member),
         }
     }
 
     /// The rank of a member, the lowest score first, and its score.
     pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
-        match &self.0 {
-            Form::Listpack(list) => {
+        match self.0.get() {
+            Form::Compact(list) => {
                 let wanted = list.find(member, 1)?;
                 let score = score_of(list.get(list.after(wanted)?));
                 let starts = std::iter::successors(list.first(), |&at| list.after(list.after(at)?));
                 Some((starts.take_while(|&at| at != wanted).count(), score))
             }
-            Form::SkipList(list) => {
+            Form::Large(list) => {
                 let score = list.score(member)?;
                 Some((list.rank(score, member), score))
             }
@@ -144,22 +139,22 @@ impl SortedSet {
     /// How many members, from the lowest on, satisfy `is_before`. It must hold for those up to
     /// some place in the order and not for the rest.
     pub fn count_before(&self, is_before: impl Fn(f64, &[u8]) -> bool) -> usize {
-        match &self.0 {
-            Form::Listpack(_) => {
+        match self.0.get() {
+            Form::Compact(_) => {
                 let mut buffer = itoa::Buffer::new();
                 self.iter_from(0, false)
                     .take_while(|(member, score)| is_before(*score, member.bytes(&mut buffer)))
                     .count()
             }
-            Form::SkipList(list) => list.count_before(is_before),
+            Form::Large(list) => list.count_before(is_before),
         }
     }
 
     /// Members and scores from a rank on: upwards, or downwards.
     pub fn iter_from(&self, rank: usize, reverse: bool) -> impl Iterator<Item = (Item<'_>, f64)> {
-        let (list, large) = match &self.0 {
-            Form::Listpack(list) => (Some(list), None),
-            Form::SkipList(list) => (None, Some(list.iter_from(rank, reverse))),
+        let (list, large) = match self.0.get() {
+            Form::Compact(list) => (Some(list), None),
+            Form::Large(list) => (None, Some(list.iter_from(rank, reverse))),
         };
         let mut at = list.and_then(|list| list.seek(rank as i64 * 2));
         let listed = std::iter::from_fn(move || {
@@ -183,12 +178,12 @@ impl SortedSet {
     /// Visits about `count` members from `cursor` on; returns the next cursor, 0 at the end. A
     /// small sorted set is visited whole.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Item<'_>, f64)) -> u64 {
-        match &self.0 {
-            Form::Listpack(_) => {
+        match self.0.get() {
+            Form::Compact(_) => {
                 self.iter().for_each(|(member, score)| visit(member, score));
                 0
             }
-            Form::SkipList(list) => {
+            Form::Large(list) => {
                 let mut cursor = cursor;
                 let mut seen = 0;
                 for _ in 0..count.saturating_mul(10) {
@@ -207,32 +202,32 @@ impl SortedSet {
 
     /// How many allocations freeing it gives back.
     pub fn free_effort(&self) -> usize {
-        match &self.0 {
-            Form::Listpack(_) => 1,
-            Form::SkipList(list) => 1 + list.len(),
+        match self.0.get() {
+            Form::Compact(_) => 1,
+            Form::Large(list) => 1 + list.len(),
         }
     }
 
     /// Bytes on the heap; of a large one, an estimate from some of its members.
     pub fn heap_bytes(&self) -> usize {
-        match &self.0 {
-            Form::Listpack(list) => list.heap_bytes(),
-            Form::SkipList(list) => size_of_val(&**list) + list.heap_bytes(),
+        match self.0.get() {
+            Form::Compact(list) => list.heap_bytes(),
+            Form::Large(list) => size_of_val(list) + list.heap_bytes(),
         }
     }
 }
 
 impl Clone for SortedSet {
     fn clone(&self) -> Self {
-        match &self.0 {
-            Form::Listpack(list) => Self(Form::Listpack(list.clone())),
-            Form::SkipList(list) => {
+        match self.0.get() {
+            Form::Compact(list) => Self(CompactOr::compact(list.clone())),
+            Form::Large(list) => {
                 let mut copy = SkipList::new(list.hasher());
                 // From the highest down each one lands at the head of the list.
                 for (member, score) in list.iter_from(list.len() - 1, true) {
                     copy.insert(member, score);
                 }
-                Self(Form::SkipList(Box::new(copy)))
+                Self(CompactOr::large(copy))
             }
         }
     }
@@ -261,7 +256,7 @@ impl<'a> SortedSetMut<'a> {
 
     /// Gives a member a score; the old one, if it was there.
     pub fn set(&mut self, member: &[u8], score: f64) -> Option<f64> {
-        if let Form::SkipList(list) = &mut self.set.0 {
+        if let Form::Large(list) = self.set.0.get_mut() {
             let old = list.update(member, score);
             if old.is_none() {
                 list.insert(member, score);
@@ -277,50 +272,50 @@ impl<'a> SortedSetMut<'a> {
         }
         let fits = old.is_some()
             || (self.set.len() < self.limits.entries && member.len() <= self.limits.value);
-        match &mut self.set.0 {
-            Form::Listpack(list) if fits && list.has_room_for(member.len()) => {
+        match self.set.0.get_mut() {
+            Form::Compact(list) if fits && list.has_room_for(member.len()) => {
                 insert_in_order(list, member, score);
             }
-            Form::Listpack(_) => {
+            Form::Compact(_) => {
                 self.become_skip_list();
                 self.set(member, score);
             }
-            Form::SkipList(_) => unreachable!("it was a listpack a moment ago"),
+            Form::Large(_) => unreachable!("it was a listpack a moment ago"),
         }
         old
     }
 
     /// Removes a member; its score, if it was there.
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
-        match &mut self.set.0 {
-            Form::Listpack(list) => {
+        match self.set.0.get_mut() {
+            Form::Compact(list) => {
                 let at = list.find(member, 1)?;
                 let score = list.after(at).expect("a score follows every member");
                 let score = score_of(list.get(score));
                 list.remove(at, 2);
                 Some(score)
             }
-            Form::SkipList(list) => list.remove(member),
+            Form::Large(list) => list.remove(member),
         }
     }
 
     /// Removes `count` members from a rank on.
     pub fn remove_ranks(&mut self, rank: usize, count: usize) {
-        match &mut self.set.0 {
-            Form::Listpack(list) => {
+        match self.set.0.get_mut() {
+            Form::Compact(list) => {
                 if let Some(at) = list.seek(rank as i64 * 2)
                     && count > 0
                 {
                     list.remove(at, count * 2);
                 }
             }
-            Form::SkipList(list) => list.remove_ranks(rank, count),
+            Form::Large(list) => list.remove_ranks(rank, count),
         }
     }
 
     /// Gives it the form of a large one.
     pub fn become_skip_list(&mut self) {
-        if let Form::SkipList(_) = self.set.0 {
+        if let Form::Large(_) = self.set.0.get() {
             return;
         }
         let mut list = SkipList::new(self.hasher);
@@ -328,7 +323,7 @@ impl<'a> SortedSetMut<'a> {
         for (member, score) in self.set.iter() {
             list.insert(member.bytes(&mut buffer), score);
         }
-        self.set.0 = Form::SkipList(Box::new(list));
+        self.set.0 = CompactOr::large(list);
     }
 }
 

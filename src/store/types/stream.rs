@@ -15,7 +15,7 @@ mod radix;
 
 pub use group::{Consumer, ConsumerId, Group, Pending};
 pub use id::{StreamId, StreamIdBuffer};
-pub use log::{Log, LogFigures, StreamRange, Trim};
+pub use log::{Log, LogFigures, StreamRange, Trim, Trimmed};
 pub use node::StreamEntry;
 
 use node::Fields;
@@ -49,6 +49,11 @@ impl Stream {
     /// A stream without entries.
     pub(crate) fn new() -> Self {
         Self::default()
+    }
+
+    /// A stream of nothing but a group, which was removed: for whoever frees it.
+    pub fn of_group(name: Box<[u8]>, group: Group) -> Self {
+        Self { log: Log::default(), groups: BTreeMap::from([(name, group)]) }
     }
 
     /// What OBJECT ENCODING says.

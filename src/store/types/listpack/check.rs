@@ -1,7 +1,8 @@
 //! Listpacks that somebody else wrote: walked from end to end before they are believed.
 
-use super::{BYTES_MAX, END, HEADER, Item, Listpack, back_length};
+use super::{BYTES_MAX, END, HEADER, Item, Listpack, TOTAL, back_length};
 use crate::store::hasher::Hasher;
+use crate::store::thin::Thin;
 
 /// Up to so many elements each is looked for among those before it; beyond, hashes are compared.
 const FEW: usize = 16;
@@ -29,7 +30,7 @@ impl Listpack {
             seen += 1;
         }
         let told = count == u16::MAX || usize::from(count) == seen;
-        (told && at + 1 == total).then(|| Self { bytes: bytes.to_vec() })
+        (told && at + 1 == total).then(|| Self(Thin::concat(&[&bytes[TOTAL..]])))
     }
 
     /// Whether no two of its elements are alike, looking at one of every `step` from the first on.

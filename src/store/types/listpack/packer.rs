@@ -1,6 +1,7 @@
 //! A listpack that is filled from the front and in one go: what becomes of an older compact form.
 
-use super::{END, HEADER, Listpack, back_length, encode};
+use super::{END, HEADER, Listpack, TOTAL, back_length, encode};
+use crate::store::thin::Thin;
 
 /// Takes elements; its memory grows by doubling, so that a large one is not copied for each.
 #[derive(Debug)]
@@ -13,7 +14,7 @@ impl Packer {
     /// A packer with room for so many bytes.
     pub(in crate::store) fn with_capacity(bytes: usize) -> Self {
         let mut packer = Self { bytes: Vec::with_capacity(bytes + HEADER + 1), count: 0 };
-        packer.bytes.extend_from_slice(&[0; HEADER]);
+        packer.bytes.extend_from_slice(&[0; HEADER - TOTAL]);
         packer
     }
 
@@ -32,9 +33,8 @@ impl Packer {
     /// The listpack of all of them.
     pub(in crate::store) fn finish(mut self) -> Listpack {
         self.bytes.push(END);
-        self.bytes.shrink_to_fit();
-        let mut list = Listpack { bytes: self.bytes };
-        list.set_header(self.count);
+        let mut list = Listpack(Thin::concat(&[&self.bytes]));
+        list.set_count(self.count);
         list
     }
 }

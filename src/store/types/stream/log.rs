@@ -3,9 +3,10 @@
 //! All nodes but the last are in a tree; the last, which entries are added to, is held beside it,
 //! so that adding searches for nothing, and a short stream needs no tree.
 
-use super::StreamLimits;
 use super::id::StreamId;
 use super::node::{self, Cursor, Fields, Node, StreamEntry};
+use super::{Stream, StreamLimits};
+use crate::store::garbage::FREE_INLINE_MAX;
 use crate::store::types::listpack::Listpack;
 use std::collections::{BTreeMap, btree_map};
 use std::ops::{Bound, RangeBounds};
@@ -51,6 +52,25 @@ pub enum Trim {
     MinId(StreamId),
 }
 
+/// What was trimmed.
+#[derive(Debug)]
+pub struct Trimmed {
+    /// How many entries.
+    pub entries: usize,
+    nodes: BTreeMap<StreamId, Listpack>,
+}
+
+impl Trimmed {
+    /// What is left to free, as a stream, if that takes long.
+    pub fn waste(self) -> Option<Box<Stream>> {
+        if self.nodes.len() <= FREE_INLINE_MAX {
+            return None;
+        }
+        let log = Log { sealed: self.nodes, ..Log::default() };
+        Some(Box::new(Stream { log, ..Stream::default() }))
+    }
+}
+
 impl Log {
     /// How many entries there are.
     pub fn len(&self) -> usize {
@@ -77,6 +97,12 @@ impl Log {
     pub fn nodes(&self) -> impl Iterator<Item = (StreamId, &Listpack)> {
         let sealed = self.sealed.iter().map(|(id, list)| (*id, list));
         sealed.chain(self.tail.as_ref().map(|(id, list)| (*id, list)))
+    }
+
+    /// The same, the last one first.
+    fn nodes_back(&self) -> impl Iterator<Item = (StreamId, &Listpack)> {
+        let sealed = self.sealed.iter().rev().map(|(id, list)| (*id, list));
+        self.tail.as_ref().map(|(id, list)| (*id, list)).into_iter().chain(sealed)
     }
 
     /// The nodes behind one, by its master id; all of them if there is none.
@@ -197,8 +223,7 @@ impl Log {
                 node::append(*master, list, id, fields);
             }
             tail => {
-                if let Some((master, mut full)) = tail.replace((id, node::create(fields))) {
-                    full.shrink_to_fit();
+                if let Some((master, full)) = tail.replace((id, node::create(fields))) {
                     self.sealed.insert(master, full);
                 }
             }
@@ -252,36 +277,70 @@ impl Log {
     }
 
     /// Removes entries from the front on. `exactly` so many, or else only such nodes as go as a
-    /// whole, and no more than `limit` entries, if that is not 0. Returns how many it removed.
-    pub fn trim(&mut self, trim: Trim, exactly: bool, limit: usize) -> usize {
-        let mut removed = 0;
-        while let Some(node) = self.first_node() {
-            if matches!(trim, Trim::MaxLen(max) if self.len <= max) {
-                break;
-            }
-            let (master, (live, _)) = (node.master, node.counts());
-            if limit > 0 && removed + live > limit {
-                break;
-            }
-            let whole = match trim {
-                Trim::MaxLen(max) => self.len - live >= max,
-                Trim::MinId(min) => node.last_id() < min,
-            };
-            if whole {
-                self.remove_node(master);
-                self.len -= live;
-                removed += live;
-                continue;
-            }
-            if exactly {
-                removed += self.trim_node(master, trim);
-            }
-            break;
+    /// whole, and no more than `limit` entries, if that is not 0.
+    pub fn trim(&mut self, trim: Trim, exactly: bool, limit: usize) -> Trimmed {
+        let (mut entries, kept) = self.nodes_to_trim(trim, limit);
+        let nodes = self.cut_before(kept);
+        self.len -= entries;
+        let longer = !matches!(trim, Trim::MaxLen(max) if self.len <= max);
+        if exactly
+            && longer
+            && let Some(first) = self.first_node().map(|node| node.master)
+        {
+            entries += self.trim_node(first, trim);
         }
-        if removed > 0 {
+        if entries > 0 {
             self.first_id = self.first_valid_id();
         }
-        removed
+        Trimmed { entries, nodes }
+    }
+
+    /// How many entries are in the nodes that go as a whole, and the first node that stays.
+    fn nodes_to_trim(&self, trim: Trim, limit: usize) -> (usize, Option<StreamId>) {
+        let live = |master, list| Node { master, list }.counts().0;
+        if let (Trim::MaxLen(max), 0) = (trim, limit)
+            && max <= self.len / 2
+        {
+            // What stays is less to look at.
+            let (mut kept, mut first) = (0, None);
+            for (master, list) in self.nodes_back() {
+                if kept >= max {
+                    break;
+                }
+                kept += live(master, list);
+                first = Some(master);
+            }
+            return (self.len - kept, first);
+        }
+        let mut removed = 0;
+        for (master, list) in self.nodes() {
+            let live = live(master, list);
+            let goes = match trim {
+                Trim::MaxLen(max) => self.len - removed > max && self.len - removed - live >= max,
+                Trim::MinId(min) => Node { master, list }.last_id() < min,
+            };
+            if !goes || limit > 0 && removed + live > limit {
+                return (removed, Some(master));
+            }
+            removed += live;
+        }
+        (removed, None)
+    }
+
+    /// Takes out the nodes before one, or all of them. A few are freed here.
+    fn cut_before(&mut self, kept: Option<StreamId>) -> BTreeMap<StreamId, Listpack> {
+        let Some(kept) = kept else {
+            self.tail = None;
+            return std::mem::take(&mut self.sealed);
+        };
+        for _ in 0..FREE_INLINE_MAX {
+            match self.sealed.first_entry() {
+                Some(first) if *first.key() < kept => drop(first.remove()),
+                _ => return BTreeMap::new(),
+            }
+        }
+        let staying = self.sealed.split_off(&kept);
+        std::mem::replace(&mut self.sealed, staying)
     }
 
     /// Marks entries at the front of a node as deleted: not all of them.

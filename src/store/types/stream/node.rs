@@ -15,10 +15,6 @@ use crate::store::types::listpack::{Appender, Item, Listpack};
 const DELETED: i64 = 1;
 const SAME_NAMES: i64 = 2;
 
-/// Room that a node being filled gains at a time, as a share of its bytes: what the allocator's
-/// size classes grow by.
-const GROWTH_SHARE: usize = 8;
-
 /// What goes into an entry: names and values in turn.
 pub(super) struct Fields<F> {
     /// How many names there are.
@@ -269,11 +265,6 @@ pub(super) fn append<'f>(
             at = next;
             name.bytes(&mut buffer) == fields.name(index)
         });
-    // An element has up to 14 bytes around it; so close an estimate need not be exact.
-    let wanted = fields.bytes() + (fields.len + 3) * 4;
-    if list.spare() < wanted {
-        list.reserve(wanted.max(list.as_bytes().len() / GROWTH_SHARE));
-    }
     let ms = id.ms.wrapping_sub(master.ms) as i64;
     let seq = id.seq.wrapping_sub(master.seq) as i64;
     list.replace_int(list.first().expect("a node has a master entry"), live as i64 + 1);

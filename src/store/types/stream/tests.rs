@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::garbage::FREE_INLINE_MAX;
 use proptest::prelude::*;
 
 fn append(stream: &mut Stream, limits: StreamLimits, id: StreamId, fields: &[&[u8]]) {
@@ -55,6 +56,25 @@ fn a_full_node_is_followed_by_another() {
 }
 
 #[test]
+fn nodes_that_are_trimmed_in_numbers_are_given_back_to_be_freed_elsewhere() {
+    let limits = StreamLimits { node_bytes: 0, node_entries: 3 };
+    for trim in [Trim::MaxLen(2), Trim::MaxLen(900), Trim::MinId(id(700))] {
+        let mut stream = Stream::new();
+        (1..=1200).for_each(|number| append(&mut stream, limits, id(number), &[b"f", b"v"]));
+        let mut all = stream.clone();
+        let few = all.log.trim(Trim::MaxLen(1150), true, 0);
+        assert_eq!((few.entries, few.waste().is_some()), (50, false));
+        let trimmed = stream.log.trim(trim, true, 0);
+        let left = 1200 - trimmed.entries;
+        assert_eq!(left, if let Trim::MaxLen(max) = trim { max } else { 501 });
+        let waste = trimmed.waste().map_or(0, |waste| waste.free_effort());
+        assert_eq!(waste > FREE_INLINE_MAX, left < 900, "{waste} nodes of {trim:?}");
+        assert_eq!((stream.log.len(), stream.log.iter().count()), (left, left));
+        assert_eq!(stream.log.figures().first_id, stream.log.iter().next().expect("some").id);
+    }
+}
+
+#[test]
 fn a_long_field_begins_a_node_of_its_own() {
     let mut stream = Stream::new();
     let limits = StreamLimits { node_bytes: 100, node_entries: 0 };
@@ -96,12 +116,12 @@ proptest! {
                 }
                 8 => {
                     let max = number as usize % 20;
-                    let removed = stream.log.trim(Trim::MaxLen(max), true, 0);
+                    let removed = stream.log.trim(Trim::MaxLen(max), true, 0).entries;
                     prop_assert_eq!(removed, model.entries.len().saturating_sub(max));
                     (0..removed).for_each(|_| drop(model.entries.pop_first()));
                 }
                 _ => {
-                    let removed = stream.log.trim(Trim::MinId(id(number)), true, 0);
+                    let removed = stream.log.trim(Trim::MinId(id(number)), true, 0).entries;
                     let kept = model.entries.split_off(&id(number));
                     prop_assert_eq!(removed, model.entries.len());
                     model.entries = kept;
