@@ -101,6 +101,11 @@ impl<T> Bucket<T> {
         self.more.is_none() && self.entries.iter().all(Option::is_none)
     }
 
+    /// Entries of the chain.
+    fn count(&self) -> usize {
+        self.iter().count()
+    }
+
     fn iter(&self) -> impl Iterator<Item = &T> {
         std::iter::successors(Some(self), |bucket| bucket.more.as_deref())
             .flat_map(|bucket| bucket.entries.iter().flatten())
@@ -511,13 +516,20 @@ impl<T: Keyed> Table<T> {
             let old = self.old.buckets() - self.moved;
             if n < old { self.old.get(self.moved + n) } else { self.new.get(n - old) }
         };
-        // A place that may be empty, drawn until it is not: longer chains weigh as they should.
-        const PLACES: usize = WAYS * 3;
+        // A place that may be empty, drawn until it is not: longer chains weigh as they should, up
+        // to as many places as hardly any chain is longer than. During a resize the two sides
+        // differ in how full they are.
+        let places_max = WAYS * 3;
+        let places = if self.is_resizing() {
+            places_max
+        } else {
+            (2 * self.len.div_ceil(total) + 4).min(places_max)
+        };
         for _ in 0..200 {
             let drawn = random();
-            let bucket = bucket_at((drawn >> 16) as usize % total);
-            let place = (drawn & 0xffff) as usize % PLACES;
-            if let Some(entry) = bucket.and_then(|bucket| bucket.iter().nth(place)) {
+            let Some(bucket) = bucket_at((drawn >> 16) as usize % total) else { continue };
+            let place = (drawn & 0xffff) as usize % places.max(bucket.count());
+            if let Some(entry) = bucket.iter().nth(place) {
                 return Some(entry);
             }
         }
