@@ -201,6 +201,11 @@ impl<'a> Db<'a> {
         place
     }
 
+    /// Counts a hit or a miss of a key, and nothing else.
+    pub fn count_look(&mut self, key: &[u8]) {
+        self.find_counted(key);
+    }
+
     /// The entry of a living key, without a change to anything: several can be held at once.
     pub(super) fn glance(&self, key: &[u8]) -> Option<&'_ Entry> {
         let entry = self.database.at(self.database.find(self.database.home(key), key)?);

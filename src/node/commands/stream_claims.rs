@@ -271,6 +271,8 @@ fn scan_options(request: &Request<'_>) -> Result<(usize, bool), CommandError> {
 
 fn xautoclaim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let (key, name) = (request.arg(1), request.arg(2));
+    // Redis looks for the key before it reads what follows.
+    ctx.data().0.count_look(key);
     let idle_min = parse_i64(request.arg(4));
     let idle_min = idle_min
         .ok_or(CommandError::line("ERR Invalid min-idle-time argument for XAUTOCLAIM"))?
@@ -280,7 +282,7 @@ fn xautoclaim(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let mut feed = Feed::new(ctx);
     let (mut db, out) = ctx.data();
     let now_ms = db.now_ms() as i64;
-    let mut stream = db.stream_read_mut(key)?;
+    let mut stream = db.stream_mut(key)?;
     let parts = stream.as_mut().map(|stream| {
         let Stream { log, groups } = &mut **stream;
         (log, groups.get_mut(name))
