@@ -57,7 +57,7 @@ fn a_list_is_a_listpack_up_to_the_limit_and_again_below_half_of_it() {
 #[test]
 fn nodes_that_are_cut_off_in_numbers_are_given_back_to_be_freed_elsewhere() {
     let limit = ListLimit::Elements(2);
-    let mut list = pushed(limit, &[b"x"; 1001]);
+    let mut list = pushed(limit, &[&b"x"[..]; 1001]);
     let mut change = ListMut::new(&mut list, limit);
     assert!(change.remove_range(7, 9).is_none(), "a few are freed at once");
     assert_eq!(change.len(), 992);
