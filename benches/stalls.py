@@ -50,7 +50,7 @@ class Run:
         self.name = os.path.basename(binary)
         self.keys, self.members = options.keys, options.members
         self.probe = self.server.connect()
-        self.worst = 0
+        self.worst = self.worst_own = 0
         ask = self.server.ask
         ask("CONFIG", "SET", "latency-tracking-info-percentiles", "100")
         ask("CONFIG", "SET", "latency-monitor-threshold", "1")
@@ -63,7 +63,7 @@ class Run:
 
     def all_of(self, *args):
         """The whole of a reply that may come in parts."""
-        self.server.send(*args, )
+        self.server.send(*args)
         self.server.send("PING", "the end")
         data = b""
         while not data.endswith(b"$7\r\nthe end\r\n"):
@@ -89,7 +89,12 @@ class Run:
                     break
         stats = self.all_of("INFO", "latencystats")
         percentiles = re.findall(r"latency_percentiles_usec_(\S+):p100=([\d.]+)", stats)
-        command_name, worst = max(percentiles, key=lambda row: float(row[1]))
+        # What it asks to measure is none of what is measured.
+        asked = [row for row in percentiles if not row[0].startswith(("config", "latency", "dbsize"))]
+        command_name, worst = max(asked, key=lambda row: float(row[1]))
+        command_name = command_name.replace("|", " ")
+        own = [float(row[1]) for row in asked if row[0] not in ("ping", "info")]
+        self.worst_own = max([self.worst_own, *own])
         latest = self.all_of("LATENCY", "LATEST")
         # name, when, last, worst
         events = re.findall(r"\$\d+\r\n([\w-]+)\r\n:\d+\r\n:\d+\r\n:(\d+)", latest)
@@ -144,7 +149,11 @@ class Run:
         self.measure(
             "%d pending: XGROUP DESTROY" % (reads * 1000), [["XGROUP", "DESTROY", "big", "group"]]
         )
-        print("\n%s: no command ran for more than %.0f µs\n" % (self.name, self.worst), flush=True)
+        print(
+            "\n%s: no command that frees ran for more than %.0f µs, and no other beside them for "
+            "more than %.0f µs\n" % (self.name, self.worst_own, self.worst),
+            flush=True,
+        )
 
 
 def main():

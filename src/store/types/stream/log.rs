@@ -312,6 +312,10 @@ impl Log {
             }
             return (self.len - kept, first);
         }
+        if let (Trim::MinId(min), 0) = (trim, limit) {
+            let first = self.first_node_from(min);
+            return (self.entries_before(first), first);
+        }
         let mut removed = 0;
         for (master, list) in self.nodes() {
             let live = live(master, list);
@@ -325,6 +329,34 @@ impl Log {
             removed += live;
         }
         (removed, None)
+    }
+
+    /// The first node with entries from an id on, deleted ones included.
+    fn first_node_from(&self, id: StreamId) -> Option<StreamId> {
+        let node = self.node_of(id).or_else(|| self.first_node())?;
+        if node.last_id() >= id {
+            return Some(node.master);
+        }
+        self.nodes_after(Some(node.master)).next().map(|(master, _)| master)
+    }
+
+    /// How many entries are in the nodes before one, or in all of them: told from the nodes on the
+    /// side that has fewer.
+    fn entries_before(&self, node: Option<StreamId>) -> usize {
+        let Some(node) = node else { return self.len };
+        let live = |master, list| Node { master, list }.counts().0;
+        let (mut before, mut from) = (0, 0);
+        for ((first, first_list), (last, last_list)) in self.nodes().zip(self.nodes_back()) {
+            if first == node {
+                break;
+            }
+            before += live(first, first_list);
+            from += live(last, last_list);
+            if last == node {
+                return self.len - from;
+            }
+        }
+        before
     }
 
     /// Takes out the nodes before one, or all of them. A few are freed here.
