@@ -6,7 +6,7 @@ use super::events::Events;
 use super::replication::ReplicationSettings;
 use super::session::Session;
 use crate::secret::Secret;
-use crate::store::{ListLimit, SetLimits, StreamLimits, TypeLimits, UsagePolicy};
+use crate::store::{Intset, ListLimit, SetLimits, StreamLimits, TypeLimits, UsagePolicy};
 use std::time::Duration;
 
 /// The settings in force.
@@ -342,7 +342,7 @@ impl Settings {
             hyperloglog_sparse_max: directives.size("hll-sparse-max-bytes"),
             list_limit: ListLimit::of_directive(directives.number("list-max-listpack-size")),
             set_limits: SetLimits {
-                intset_entries: directives.size("set-max-intset-entries"),
+                intset_entries: directives.size("set-max-intset-entries").min(Intset::ENTRIES_MAX),
                 listpack_entries: directives.size("set-max-listpack-entries"),
                 listpack_value: directives.size("set-max-listpack-value"),
             },

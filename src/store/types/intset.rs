@@ -50,6 +50,9 @@ fn width_of(number: i64) -> usize {
 }
 
 impl Intset {
+    /// The most integers that a set may be let grow to: 2 GiB of them.
+    pub const ENTRIES_MAX: usize = 1 << 28;
+
     /// A set without integers.
     pub fn new() -> Self {
         Self::of_numbers(2, &[])
