@@ -35,7 +35,9 @@ impl Server {
         let none = self.replication.replicas().next().is_none();
         let understands = |replica: &Replica| replica.introduction.version >= SETSLOT_SINCE;
         let all = self.replication.replicas().all(understands);
-        if none || !all || !self.propagation.stream().is_on() {
+        // While a replica takes over the end of the stream must stay where it is.
+        let quiet = self.failover_pause.is_some();
+        if none || !all || quiet || !self.propagation.stream().is_on() {
             return false;
         }
         self.propagation.stream().push(words);

@@ -199,7 +199,10 @@ impl Server {
     /// Replicas are asked how far they are, unless they have been since the last write.
     pub(super) fn ask_replicas_for_acks(&mut self) {
         let offset = self.replication.history.offset();
-        if self.replication.followers.is_empty()
+        // While a replica takes over the end of the stream must stay where it is: Redis waits until it
+        // has just so much. Replicas say how far they are once a second in any case.
+        if self.failover_pause.is_some()
+            || self.replication.followers.is_empty()
             || self.replication.acks_asked_at == Some(offset)
             || !self.propagation.stream().is_on()
         {
