@@ -81,6 +81,8 @@ pub enum ExpectKind {
     Retry,
     /// `ASKING`: its OK is dropped.
     Asking,
+    /// A read of a script's first key, which tells whether its redirect was the node's.
+    Confirm,
     /// A PING of our own on an idle connection: its answer only shows that the node is there.
     Probe,
     /// For a session that has this connection to itself: what its `part` says.

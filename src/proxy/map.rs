@@ -47,7 +47,6 @@ struct Changing {
     learned: BTreeMap<Slot, (Endpoint, Instant)>,
     /// The highest config epoch behind each slot's owner.
     claims: BTreeMap<Slot, Claim>,
-    last_read_began: Option<Instant>,
     last_believed: Option<Instant>,
     /// Readings in a row that were not believed, and who gave them.
     doubted: Vec<Endpoint>,
@@ -189,7 +188,6 @@ impl ClusterMap {
             }
         }
         changing.doubted.clear();
-        changing.last_read_began = Some(began);
         changing.last_believed = Some(now);
         changing.claims = claims;
         changing.replicas = super::replicas::pairs(view);
@@ -211,11 +209,6 @@ impl ClusterMap {
     /// Each replica, and its primary.
     pub(super) fn replicas(&self) -> Vec<(Endpoint, Endpoint)> {
         self.lock().replicas.clone()
-    }
-
-    /// Whether a reading that began after `at` has been made, and was believed.
-    pub fn was_read_since(&self, at: Instant) -> bool {
-        self.lock().last_read_began.is_some_and(|began| began > at)
     }
 
     /// How long ago the map was last confirmed by a node.
@@ -363,17 +356,6 @@ fn differences(old: &Topology, new: &Topology) -> Vec<String> {
         .into_iter()
         .map(|(first, last, from, to)| format!("slots {first}-{last}: {from} -> {to}"))
         .collect()
-}
-
-/// Whether the topology names the node of a redirect as the one that it should be sent to: what a
-/// script's redirect needs before it is believed.
-pub(super) fn confirms(topology: &Topology, slot: Slot, to: &Endpoint, asking: bool) -> bool {
-    match topology.find(to) {
-        // ASK names the node that imports the slot: a primary of the cluster, but not the owner.
-        Some(node) if asking => topology.node(node).id.is_some() && topology.node(node).primary,
-        Some(node) => topology.owner(slot) == Some(node),
-        None => false,
-    }
 }
 
 #[cfg(test)]

@@ -139,8 +139,8 @@ pub(super) struct Retry {
     pub target: Option<Target>,
     /// What was last heard of it.
     pub last: String,
-    /// Set while a script's redirect waits for a topology that was read after this time.
-    pub confirm_after: Option<Instant>,
+    /// Whether it is a script whose redirect the node has still to confirm.
+    pub confirming: bool,
 }
 
 /// The node that a redirect named.

@@ -23,14 +23,9 @@ pub(super) enum Verdict<'a> {
         /// Have the topology read again.
         refresh: bool,
     },
-    /// A script's error that may be the node's: only a topology read after it can tell. When that
-    /// names the node, send it there; else the reply is the client's.
-    Confirm {
-        /// The node that the error names.
-        to: RedirectTarget<'a>,
-        /// Whether it would be sent with ASKING.
-        asking: bool,
-    },
+    /// A script's redirect that may be the node's: only the node can tell. If it is, not run;
+    /// else the reply is the client's.
+    Confirm,
 }
 
 /// What is known of the request that was answered.
@@ -60,8 +55,7 @@ pub(super) fn judge<'a>(line: &'a [u8], asked: &Asked) -> Verdict<'a> {
         {
             Verdict::Deliver
         }
-        ClusterError::Moved { to, .. } if asked.script => Verdict::Confirm { to, asking: false },
-        ClusterError::Ask { to, .. } if asked.script => Verdict::Confirm { to, asking: true },
+        ClusterError::Moved { .. } | ClusterError::Ask { .. } if asked.script => Verdict::Confirm,
         // Two nodes that point at each other, as in the middle of every reshard: only time helps.
         ClusterError::Moved { .. } | ClusterError::Ask { .. } if asked.hops >= asked.hops_max => {
             Verdict::Later { refresh: true }
@@ -165,15 +159,13 @@ mod tests {
         let ask = Verdict::Resend { to, asking: true, learn: false };
         let later = Verdict::Later { refresh: true };
         let again = Verdict::Later { refresh: false };
-        let confirm_moved = Verdict::Confirm { to, asking: false };
-        let confirm_ask = Verdict::Confirm { to, asking: true };
-        use Verdict::Deliver;
+        use Verdict::{Confirm, Deliver};
         // line; verdict on a write, on a read, on a script
         let table: &[(&str, Verdict<'_>, Verdict<'_>, Verdict<'_>)] = &[
             ("ERR no", Deliver, Deliver, Deliver),
-            ("MOVED 449 10.0.0.1:7001", moved, moved, confirm_moved),
+            ("MOVED 449 10.0.0.1:7001", moved, moved, Confirm),
             ("MOVED 450 10.0.0.1:7001", Deliver, Deliver, Deliver),
-            ("ASK 449 10.0.0.1:7001", ask, ask, confirm_ask),
+            ("ASK 449 10.0.0.1:7001", ask, ask, Confirm),
             ("ASK 450 10.0.0.1:7001", Deliver, Deliver, Deliver),
             ("TRYAGAIN Multiple keys request during rehashing of slot", again, again, again),
             ("TRYAGAIN said a script", again, again, Deliver),

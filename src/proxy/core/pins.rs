@@ -214,7 +214,7 @@ impl Core {
         let text = || String::from_utf8_lossy(line).into_owned();
         let not_run = match retry::judge(line, asked) {
             Verdict::Deliver => return None,
-            Verdict::Confirm { .. } => return None,
+            Verdict::Confirm => return None,
             Verdict::Resend { to, asking, learn } => {
                 let sender = self.backends.link(link).map(|of| of.endpoint.host.clone());
                 let endpoint = self.options.mapped(to.endpoint(&sender.unwrap_or_default()));

@@ -2,6 +2,7 @@
 //! are parts.
 
 use super::{Core, SessionId};
+use crate::cluster::Endpoint;
 use crate::proxy::gather::{PartState, Verdict as GatherVerdict};
 use crate::proxy::link::{Answer, Expect, ExpectKind, Link, LinkId};
 use crate::proxy::metrics::{LinkEnd, Outcome, Redirect, RideOut, Took, WorkerMetrics};
@@ -65,6 +66,7 @@ impl Core {
             ExpectKind::Request | ExpectKind::Retry => {}
             ExpectKind::Asking | ExpectKind::Probe => return,
             ExpectKind::Push => return self.pushed(id, answer, now),
+            ExpectKind::Confirm => return self.redirect_confirmed(id, answer, now),
             ExpectKind::Pinned | ExpectKind::Clean | ExpectKind::Unblock => {
                 return self.pinned_answer(id, answer, now);
             }
@@ -208,30 +210,10 @@ impl Core {
             Verdict::Deliver => {
                 self.complete(session_id, expect.seq, &reply, Outcome::ServerError, now);
             }
-            Verdict::Confirm { to, asking } => {
-                let endpoint = self.options.mapped(to.endpoint(&sender));
-                let retry = &mut entry.work.get_or_insert_default().retry;
-                retry.confirm_after = Some(now);
-                retry.target = Some(Target { endpoint, asking });
-                entry.work.get_or_insert_default().reply = reply.clone();
-                self.shared.map.want_refresh();
-                self.later(session_id, expect.seq, Expect::WHOLE, &text(line), now);
-            }
+            Verdict::Confirm => self.confirm_redirect(id, session_id, expect.seq, &reply, now),
             Verdict::Resend { to, asking, learn } => {
                 let endpoint = self.options.mapped(to.endpoint(&sender));
-                entry.hops += 1;
-                let slot = entry.slot;
-                let work = entry.work.get_or_insert_default();
-                work.retry.target = Some(Target { endpoint: endpoint.clone(), asking });
-                if let (true, Some(slot)) = (learn, slot) {
-                    self.shared.map.learn(slot, &endpoint, now);
-                    self.shared.map.want_refresh();
-                    self.backends.sync();
-                }
-                if let (true, Some(slot)) = (asking, slot) {
-                    self.sessions[session_id.index()].be_careful(slot, now);
-                }
-                self.at_once(session_id, expect.seq, Expect::WHOLE, &text(line), now);
+                self.follow(session_id, expect.seq, endpoint, (asking, learn), line, now);
             }
             Verdict::Later { refresh } => {
                 entry.hops = 0;
@@ -246,6 +228,33 @@ impl Core {
                 self.avoid_for_reads(id, now);
             }
         }
+    }
+
+    /// A whole request goes where a redirect says.
+    pub(super) fn follow(
+        &mut self,
+        id: SessionId,
+        seq: u64,
+        endpoint: Endpoint,
+        (asking, learn): (bool, bool),
+        line: &[u8],
+        now: Instant,
+    ) {
+        let session = &mut self.sessions[id.index()];
+        let Some(entry) = session.pipeline.get_mut(seq) else { return };
+        entry.hops += 1;
+        let slot = entry.slot;
+        let work = entry.work.get_or_insert_default();
+        work.retry.target = Some(Target { endpoint: endpoint.clone(), asking });
+        if let (true, Some(slot)) = (learn, slot) {
+            self.shared.map.learn(slot, &endpoint, now);
+            self.shared.map.want_refresh();
+            self.backends.sync();
+        }
+        if let (true, Some(slot)) = (asking, slot) {
+            self.sessions[id.index()].be_careful(slot, now);
+        }
+        self.at_once(id, seq, Expect::WHOLE, &text(line), now);
     }
 
     /// A part of a request was answered.
@@ -417,7 +426,7 @@ pub(super) fn error_line(reply: &[u8]) -> Option<&[u8]> {
 }
 
 /// An error reply without its `-` and line end.
-fn line_of(reply: &[u8]) -> &[u8] {
+pub(super) fn line_of(reply: &[u8]) -> &[u8] {
     let line = reply.strip_prefix(b"-").unwrap_or(reply);
     line.strip_suffix(b"\r\n").unwrap_or(line)
 }

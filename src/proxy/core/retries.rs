@@ -14,7 +14,6 @@ use crate::proxy::error::Failure;
 use crate::proxy::gather::PartState;
 use crate::proxy::lanes::Lane;
 use crate::proxy::link::{Expect, ExpectKind, LinkId};
-use crate::proxy::map;
 use crate::proxy::metrics::{LinkEnd, Outcome};
 use crate::proxy::pipeline::{Entry, Retry, State};
 use crate::proxy::retry::{self, AfterLoss, Loss, Progress};
@@ -44,7 +43,7 @@ impl Core {
         let due = (now + AGAIN.wait(retry.failures)).min((since + ride_out).max(now));
         retry.failures += 1;
         retry.due = Some(due);
-        if ride_out.is_zero() && retry.confirm_after.is_none() {
+        if ride_out.is_zero() {
             return self.give_up(id, seq, part, now);
         }
         self.set_timer(id, due);
@@ -72,7 +71,7 @@ impl Core {
     }
 
     /// Marks a request, or a part of one, as waiting.
-    fn not_run(&mut self, id: SessionId, seq: u64, part: u32) -> Option<&mut Retry> {
+    pub(super) fn not_run(&mut self, id: SessionId, seq: u64, part: u32) -> Option<&mut Retry> {
         let session = self.sessions.get_mut(id.index())?;
         let entry = session.pipeline.get_mut(seq)?;
         if !std::mem::replace(&mut entry.unsettled, true) {
@@ -121,6 +120,9 @@ impl Core {
         for (seq, entry) in session.pipeline.iter_mut() {
             match (entry.state, entry.slot, &entry.work) {
                 (State::InFlight, Some(slot), _) => _ = taken.insert(slot),
+                (State::Waiting, Some(slot), Some(work)) if work.retry.confirming => {
+                    taken.insert(slot);
+                }
                 (State::Waiting, Some(slot), work) => {
                     let due = work.as_ref().and_then(|work| work.retry.due);
                     waiting.push((slot, due, seq, Expect::WHOLE));
@@ -173,26 +175,6 @@ impl Core {
         {
             return self.give_up(id, seq, part, now);
         }
-        if let Some(after) = retry.confirm_after {
-            if !self.shared.map.was_read_since(after) {
-                self.shared.map.want_refresh();
-                let due = now + SHORTLY;
-                retry.due = Some(due);
-                return self.set_timer(id, due);
-            }
-            let target = retry.target.clone();
-            retry.confirm_after = None;
-            let topology = self.backends.topology();
-            let confirmed = target
-                .as_ref()
-                .is_some_and(|to| map::confirms(topology, slot, &to.endpoint, to.asking));
-            if !confirmed {
-                // The script said so, not the node: it ran, and this is its reply.
-                let reply = std::mem::take(&mut entry.work.as_mut().expect("it waits").reply);
-                return self.complete(id, seq, &reply, Outcome::ServerError, now);
-            }
-        }
-        let Some((_, retry)) = waiting(entry, part) else { return };
         let target = retry.target.take();
         let large = entry.frame_len as usize > self.options.large_bytes;
         let lane = Lane { id: session.lane, large };
@@ -311,7 +293,14 @@ impl Core {
     }
 
     /// A request, or a part of one, ends with an error of the proxy.
-    fn fail(&mut self, id: SessionId, seq: u64, part: u32, failure: &Failure, now: Instant) {
+    pub(super) fn fail(
+        &mut self,
+        id: SessionId,
+        seq: u64,
+        part: u32,
+        failure: &Failure,
+        now: Instant,
+    ) {
         let session = &mut self.sessions[id.index()];
         let Some(entry) = session.pipeline.get_mut(seq) else { return };
         if part != Expect::WHOLE {
@@ -357,6 +346,10 @@ impl Core {
         for (expect, progress) in expected {
             let session_id = SessionId(expect.session);
             let Some(session) = self.sessions.get_mut(session_id.index()) else { continue };
+            if expect.kind == ExpectKind::Confirm {
+                self.never_confirmed(&expect, &endpoint, now);
+                continue;
+            }
             let own = !matches!(expect.kind, ExpectKind::Request | ExpectKind::Retry);
             if session.incarnation != expect.incarnation || own {
                 continue;

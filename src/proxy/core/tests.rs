@@ -264,32 +264,6 @@ fn two_nodes_that_point_at_each_other_are_waited_for() {
 }
 
 #[test]
-fn a_script_that_forges_a_redirect_is_believed_only_if_the_topology_agrees() {
-    let mut world = World::new();
-    let client = world.client();
-    world.send(client, "EVAL x 1 b");
-    world.asked(NODE_A);
-    world.say(NODE_A, "-MOVED 3300 127.0.0.1:7001\r\n");
-    world.pass(Duration::from_millis(50));
-    assert_eq!(world.told(client), "");
-    // The topology read after it says that the slot has not moved.
-    world.now += Duration::from_millis(1);
-    let same = view("0-8191", "8192-16383", 1);
-    world.core.shared.map.publish(&same, &at(NODE_A), world.now, world.now);
-    world.pass(Duration::from_millis(50));
-    assert_eq!(world.told(client), "-MOVED 3300 127.0.0.1:7001|", "the script's own words");
-
-    world.send(client, "EVAL x 1 b");
-    world.asked(NODE_A);
-    world.say(NODE_A, "-MOVED 3300 127.0.0.1:7001\r\n");
-    world.now += Duration::from_millis(1);
-    let moved = view("0-3299 3301-8191", "3300 8192-16383", 3);
-    world.core.shared.map.publish(&moved, &at(NODE_A), world.now, world.now);
-    world.pass(Duration::from_millis(50));
-    assert_eq!(world.asked(NODE_B), "EVAL x 1 b", "it really moved, so the script did not run");
-}
-
-#[test]
 fn parts_are_redirected_and_tried_on_their_own() {
     let mut world = World::new();
     let client = world.client();

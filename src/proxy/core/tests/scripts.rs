@@ -95,22 +95,82 @@ fn a_named_script_goes_whole_into_a_transaction() {
     assert_eq!(world.asked_on(own), asked);
 }
 
+/// A script on node A, answered with a redirect to B.
+fn redirected(world: &mut World, client: SessionId, commands: &str, redirect: &str) {
+    world.send(client, commands);
+    world.asked(NODE_A);
+    world.say(NODE_A, &format!("-{redirect}\r\n"));
+    assert_eq!(world.told(client), "", "only the node knows whose words these are");
+    assert_eq!(world.asked(NODE_A), "EXISTS b");
+}
+
 #[test]
-fn only_a_reading_that_is_believed_confirms_a_scripts_redirect() {
+fn a_scripts_redirect_is_followed_if_the_node_redirects_a_read_too() {
+    for (redirect, sent) in [
+        ("MOVED 3300 127.0.0.1:7001", "EVAL x 1 b"),
+        ("ASK 3300 127.0.0.1:7001", "ASKING | EVAL x 1 b"),
+    ] {
+        let mut world = World::new();
+        let client = world.client();
+        redirected(&mut world, client, "EVAL x 1 b", redirect);
+        world.say(NODE_A, &format!("-{redirect}\r\n"));
+        assert_eq!(world.asked(NODE_B), sent, "it did not run");
+        let ok = if redirect.starts_with("ASK") { "+OK\r\n:7\r\n" } else { ":7\r\n" };
+        world.say(NODE_B, ok);
+        assert_eq!(world.told(client), ":7|");
+    }
+}
+
+#[test]
+fn a_script_that_forges_a_redirect_ran_and_this_is_its_reply() {
     let mut world = World::new();
     let client = world.client();
-    world.send(client, "EVAL x 1 b");
-    world.asked(NODE_A);
-    world.say(NODE_A, "-MOVED 3300 127.0.0.1:7001\r\n");
-    // A node that was cut off tells an older story.
-    world.now += Duration::from_millis(1);
-    let older = view("8192-16383", "0-8191", 0);
-    world.core.shared.map.publish(&older, &at(NODE_A), world.now, world.now);
-    world.pass(Duration::from_millis(50));
-    assert_eq!(world.told(client), "", "it proves nothing");
+    redirected(&mut world, client, "EVAL x 1 b", "MOVED 3300 127.0.0.1:7001");
+    world.say(NODE_A, ":1\r\n");
+    assert_eq!(world.told(client), "-MOVED 3300 127.0.0.1:7001|");
+    world.pass(Duration::from_millis(500));
+    assert!(world.find_link(NODE_B, false).is_none(), "and it does not run again");
+}
+
+#[test]
+fn a_topology_that_has_not_heard_of_a_failover_changes_nothing() {
+    let mut world = World::new();
+    let client = world.client();
+    redirected(&mut world, client, "EVAL x 1 b", "MOVED 3300 127.0.0.1:7001");
     world.now += Duration::from_millis(1);
     let same = view("0-8191", "8192-16383", 1);
     world.core.shared.map.publish(&same, &at(NODE_A), world.now, world.now);
-    world.pass(Duration::from_millis(50));
-    assert_eq!(world.told(client), "-MOVED 3300 127.0.0.1:7001|");
+    world.pass(Duration::from_millis(300));
+    assert_eq!(world.told(client), "", "the node that was asked has not answered yet");
+    world.say(NODE_A, "-MOVED 3300 127.0.0.1:7001\r\n");
+    assert_eq!(world.asked(NODE_B), "EVAL x 1 b");
+}
+
+#[test]
+fn a_script_whose_redirect_is_never_confirmed_is_in_doubt() {
+    let mut world = World::new();
+    let client = world.client();
+    redirected(&mut world, client, "EVAL x 1 b", "MOVED 3300 127.0.0.1:7001");
+    world.lose(NODE_A);
+    assert!(world.told(client).starts_with("-INDOUBT "));
+    world.pass(Duration::from_millis(500));
+    assert!(world.find_link(NODE_B, false).is_none(), "it is not sent anywhere else");
+}
+
+#[test]
+fn what_follows_a_script_whose_redirect_is_unconfirmed_keeps_behind_it() {
+    let mut world = World::new();
+    let client = world.client();
+    redirected(&mut world, client, "EVAL x 1 b|SET b 2", "MOVED 3300 127.0.0.1:7001");
+    world.say(NODE_A, "-MOVED 3300 127.0.0.1:7001\r\n");
+    world.send(client, "SET b 3");
+    assert!(world.find_link(NODE_B, false).is_none(), "neither the script has gone, nor the rest");
+    world.say(NODE_A, "-MOVED 3300 127.0.0.1:7001\r\n");
+    assert_eq!(world.asked(NODE_B), "EVAL x 1 b");
+    world.say(NODE_B, ":1\r\n");
+    assert_eq!(world.asked(NODE_B), "SET b 2");
+    world.say(NODE_B, "+OK\r\n");
+    assert_eq!(world.asked(NODE_B), "SET b 3");
+    world.say(NODE_B, "+OK\r\n");
+    assert_eq!(world.told(client), ":1|+OK|+OK|");
 }
