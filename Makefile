@@ -1,6 +1,6 @@
 # What CONTRIBUTING.md names. `make check` is what CI runs, less the installation of servers.
 
-.PHONY: check fmt lint test doc docs bench memory speed stalls suites matrix soak fuzz
+.PHONY: check fmt lint test doc docs bench memory speed stalls suites client-suites matrix soak fuzz
 
 check: fmt lint doc test
 
@@ -38,12 +38,19 @@ soak:
 	KEYWAY_REQUIRE_REAL=1 KEYWAY_SEEDS=5000 KEYWAY_ROUNDS=15 KEYWAY_KEYS=100000 cargo test --release -- --nocapture
 	cargo test --release --test sim -- --ignored --nocapture
 
-# Client libraries against the proxy, with their defaults; writes docs/clients.md. Needs redis-py, and
-# npm for those of Node. What is not there is left out.
+# Client libraries against the proxy, with their defaults; writes docs/clients.md. Needs redis-py, npm for
+# those of Node, and for the others Debian's libhiredis-dev, ruby-redis, php-cli, php-redis and libredis-perl;
+# redis-rs comes from crates.io. What is not there is left out.
 matrix:
 	cargo build
 	-npm install --no-save --no-fund --no-audit --prefix target/matrix ioredis redis
 	KEYWAY_REWRITE=1 NODE_PATH=target/matrix/node_modules python3 tests/clients/run.py
+
+# Suites that others wrote for one server: what passes on Valkey passes through the proxy, but for what
+# tests/suites/clients.txt lists.
+client-suites:
+	cargo build
+	tests/suites/clients
 
 bench:
 	cargo build --profile dist

@@ -61,11 +61,31 @@ def serves(port):
         return False
 
 
-def drivers():
+def built(command, program):
+    """A driver that has to be built first; nothing where that is not possible here."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        print(f"left out: {program.name} cannot be built here: {done.stdout.strip().splitlines()[-1:]}")
+        return []
+    return [[str(program)]]
+
+
+def drivers(folder):
     """Each driver's command line."""
     yield [sys.executable, str(HERE / "redis_py.py")]
-    if shutil.which("node"):
-        yield ["node", str(HERE / "node.js")]
+    for tool, file in [("node", "node.js"), ("ruby", "redis_rb.rb"), ("php", "phpredis.php"),
+                       ("perl", "redis_pl.pl")]:
+        if shutil.which(tool):
+            yield [tool, str(HERE / file)]
+    if shutil.which("gcc"):
+        program = folder / "hiredis"
+        command = ["gcc", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(HERE / "hiredis.c"), "-lhiredis"]
+        yield from built(command, program)
+    if shutil.which("cargo"):
+        target = ROOT / "target" / "matrix"
+        command = ["cargo", "build", "--quiet", "--manifest-path", str(HERE / "rust" / "Cargo.toml"),
+                   "--target-dir", str(target)]
+        yield from built(command, target / "debug" / "keyway-matrix")
 
 
 def page(rows):
@@ -116,11 +136,11 @@ def main():
         wait_for("every node is reached", lambda: serves(proxy))
 
         rows, failed = [], []
-        for driver in drivers():
+        for driver in drivers(folder):
             done = subprocess.run([*driver, str(proxy)], stdout=subprocess.PIPE, text=True, timeout=120,
                                   check=False)
             if done.returncode:
-                failed.append(f"{driver[1]} ended with {done.returncode}")
+                failed.append(f"{driver[-1]} ended with {done.returncode}")
             for line in done.stdout.splitlines():
                 row = json.loads(line)
                 rows.append(row)
