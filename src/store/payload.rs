@@ -43,6 +43,7 @@ impl Kind {
 
 /// A word of some kind. It does not drop what it owns: [`Payload::take`] it.
 #[repr(C)]
+#[allow(clippy::box_collection, reason = "each kind is one word")]
 pub(super) union Payload {
     int: i64,
     string: ManuallyDrop<Box<Vec<u8>>>,
