@@ -47,15 +47,13 @@ function run(string $name, callable $make, bool $cluster): void
             $process = proc_open($say, [], $pipes);
             $listener = $make();
             $heard = null;
+            // Nothing but silence ends subscribe().
+            $listener->setOption(Redis::OPT_READ_TIMEOUT, 2);
             try {
                 $listener->subscribe([$tag], function ($of, $channel, $text) use (&$heard) {
                     $heard = $text;
-                    throw new RuntimeException('heard');
                 });
-            } catch (RuntimeException $end) {
-                if ($end->getMessage() !== 'heard') {
-                    throw $end;
-                }
+            } catch (RedisException | RedisClusterException $silence) {
             }
             proc_close($process);
             expect($heard, 'hi');
