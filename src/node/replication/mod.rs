@@ -12,6 +12,7 @@ mod downstream;
 mod failover;
 mod load;
 mod own_keys;
+mod primary;
 mod restrict;
 mod resume;
 mod settings;

@@ -5,7 +5,7 @@
 //! before that is gone, so a primary has nothing for those who are further behind; and as it may
 //! have been ahead of its file, it goes on under another name, with the old one good up to there.
 
-use super::upstream::primary_session;
+use super::primary::primary_session;
 use crate::clock::Now;
 use crate::node::core::Core;
 use crate::node::persistence::LoadFigures;

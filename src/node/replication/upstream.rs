@@ -4,19 +4,19 @@
 //! link it is about: what a link that was given up still says changes nothing.
 
 use super::load::Load;
+use super::primary::primary_session;
 use crate::clock::Now;
 use crate::node::call::Ctx;
 use crate::node::core::Core;
 use crate::node::output::Output;
 use crate::node::server::Server;
-use crate::node::session::{Addresses, Role, Session};
+use crate::node::session::Session;
 use crate::node::snapshots::SnapshotFor;
 use crate::replication::{
     Backlog, Framing, History, Link, LinkConfig, LinkEvent, Offset, ReplicationId, acknowledgement,
 };
 use crate::resp::{Encoder, Limits, Protocol, RequestDecoder};
 use crate::store::{Expired, Keyspace};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// How far the link to the primary has come.
@@ -50,7 +50,7 @@ pub(super) struct Upstream {
     has_data: bool,
     /// In whose name the stream's commands run. It stays from one link to the next, for the
     /// database that it has selected.
-    session: Option<Box<Session>>,
+    pub(super) session: Option<Box<Session>>,
     decoder: RequestDecoder,
     /// Bytes of the stream that are no whole command yet, or part of an open transaction.
     unread: Vec<u8>,
@@ -592,24 +592,4 @@ impl Ctx<'_> {
         }
         self.server.outputs.push_back(Output::Link);
     }
-}
-
-impl super::Replication {
-    /// The primary as a client, while its stream is followed.
-    pub(in crate::node) fn primary_session(&self) -> Option<&Session> {
-        let upstream = self.upstream.as_ref()?;
-        upstream.session.as_deref().filter(|_| upstream.phase == Phase::Online)
-    }
-}
-
-/// The session in whose name the stream's commands run.
-pub(super) fn primary_session(now: Now, upstream: &Upstream) -> Box<Session> {
-    let unspecified = IpAddr::from(Ipv4Addr::UNSPECIFIED);
-    let ip = upstream.host.parse().unwrap_or(unspecified);
-    let peer = SocketAddr::from((ip, upstream.port));
-    let local = SocketAddr::from((unspecified, 0));
-    let addresses = Addresses { peer, local, descriptor: -1 };
-    let mut session = Session::new(0, addresses, now, true);
-    session.role = Role::Primary;
-    Box::new(session)
 }
