@@ -23,6 +23,7 @@ mod lanes;
 mod link;
 mod listeners;
 mod local;
+mod losses;
 mod map;
 pub mod metrics;
 mod moderation;

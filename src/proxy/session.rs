@@ -4,6 +4,7 @@ use super::buffer::Output;
 use super::core::Listening;
 use super::input::Input;
 use super::lanes::LaneId;
+use super::losses::Written;
 use super::metrics::ClientEnd;
 use super::options::Options;
 use super::pinned::Pins;
@@ -42,8 +43,8 @@ pub(super) struct Session {
     pub wanted_tracking: Option<Box<Tracking>>,
     /// What it has connections of its own for.
     pub pins: Option<Box<Pins>>,
-    /// Where it has written: a bit for each 256 slots.
-    pub written: u64,
+    /// Where it has written: WAIT must know.
+    pub written: Written,
     /// Requests of it that a node has said were not run.
     pub unsettled: usize,
     /// Whether nothing more is dispatched until everything under way is answered.
@@ -217,7 +218,7 @@ impl Session {
             caching: None,
             wanted_tracking: None,
             pins: None,
-            written: 0,
+            written: Written::default(),
             unsettled: 0,
             wait_for_all: false,
             generation: 0,
@@ -238,12 +239,6 @@ impl Session {
     #[inline]
     pub(super) fn limits<'a>(&self, options: &'a Options) -> &'a Limits {
         if self.client.authenticated { &options.limits } else { &Limits::UNAUTHENTICATED }
-    }
-
-    /// A command goes to this slot: WAIT must know where the session has written.
-    #[inline]
-    pub(super) fn note_write(&mut self, slot: Slot, is_write: bool) {
-        self.written |= u64::from(is_write) << (slot.number() >> 8);
     }
 
     /// Bytes of replies that it has not read.

@@ -80,7 +80,7 @@ impl Core {
         let seq = self.push_pinned(id, spec, now);
         let session = &mut self.sessions[id.index()];
         session.wait_for_all = true;
-        session.note_write(slot, spec.is_write());
+        session.written.note(slot, spec.is_write(), self.losses.count());
         let resolving = (!ends.is_empty())
             .then(|| Resolving { ids: ends.into_iter().map(|arg| (arg, None)).collect() });
         session.pins_mut().blocked = Some(Blocked {

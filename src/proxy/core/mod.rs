@@ -46,6 +46,7 @@ use super::backends::Backends;
 use super::buffer::BufferPool;
 use super::link::LinkId;
 use super::listeners::Listeners;
+use super::losses::Losses;
 use super::map::ClusterMap;
 use super::metrics::{ClientEnd, LinkEnd, Span, WorkerMetrics};
 use super::monitors::Monitors;
@@ -139,6 +140,7 @@ pub struct Core {
     /// What this worker has added to [`Shared::ride_out_bytes`].
     ride_out_bytes: usize,
     last_suspicion: Instant,
+    losses: Losses,
     draining: bool,
     scratch: Scratch,
     span: Span,
@@ -217,6 +219,7 @@ impl Core {
             timer_moved: false,
             ride_out_bytes: 0,
             last_suspicion: now,
+            losses: Losses::default(),
             draining: false,
             span: Span::at(now),
             slow,

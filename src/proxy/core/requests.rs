@@ -170,7 +170,7 @@ impl Core {
             // What follows must look whether it would overtake this one.
             session.generation = u64::MAX;
         }
-        session.note_write(slot, spec.is_write());
+        session.written.note(slot, spec.is_write(), self.losses.count());
         let incarnation = session.incarnation;
         let Session { input, decoder, pipeline, client, .. } = &mut *session;
         let request = decoder.request(input.undecoded(), used).expect("it was there");
@@ -364,8 +364,11 @@ impl Core {
             // A part without keys stands for a whole shard.
             let all = spec.class != Class::Split;
             let slots = gather.parts.iter().map(|part| part.slot);
-            slots.for_each(|slot| session.note_write(slot, true));
-            session.written |= if all { u64::MAX } else { 0 };
+            let losses = self.losses.count();
+            slots.for_each(|slot| session.written.note(slot, true, losses));
+            if all {
+                session.written.note_all(losses);
+            }
         }
         let lane = Lane { id: session.lane, large };
         let mut routes: Vec<_> = match elsewhere {

@@ -8,18 +8,19 @@
 use super::pins::Lost;
 use super::{Core, SessionId};
 use crate::clock::Backoff;
-use crate::cluster::Slot;
+use crate::cluster::{Endpoint, Slot};
 use crate::proxy::backends::NoRoute;
 use crate::proxy::error::Failure;
 use crate::proxy::gather::PartState;
 use crate::proxy::lanes::Lane;
-use crate::proxy::link::{Expect, ExpectKind, LinkId};
+use crate::proxy::link::{Expect, ExpectKind, Link, LinkId, Role};
 use crate::proxy::metrics::{LinkEnd, Outcome};
 use crate::proxy::pipeline::{Entry, Retry, State};
 use crate::proxy::retry::{self, AfterLoss, Loss, Progress};
 use crate::resp::{Encoder, RequestDecoder, encode_request};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Waits between tries of a request that a node would not run.
@@ -317,6 +318,39 @@ impl Core {
         self.complete(id, seq, &reply, outcome, now);
     }
 
+    /// A connection to a node broke. What was written there may be lost with it; and its other
+    /// connections may be broken as well, so nothing more goes out on them before they have shown
+    /// that they are not: else a client could be left in doubt about more than it had under way.
+    fn note_loss(&mut self, endpoint: &Endpoint, now: Instant) {
+        let topology = Arc::clone(self.backends.topology());
+        let node = topology.find(endpoint);
+        let serves =
+            node.is_some() && topology.shards().iter().any(|(_, owner)| Some(*owner) == node);
+        // Whoever owns nothing any more may have owned anything.
+        self.losses.note(Slot::all().filter(|slot| !serves || topology.owner(*slot) == node));
+        let others = |(_, link): &(LinkId, &Link)| {
+            link.endpoint == *endpoint && !link.is_closed() && link.is_ready() && !link.subscriber
+        };
+        let others: Vec<(LinkId, Role)> =
+            self.backends.links().filter(others).map(|(id, link)| (id, link.role)).collect();
+        for (id, role) in others {
+            match role {
+                Role::Idle(_) => {
+                    self.lose(id, Loss::Broken, LinkEnd::Retired, "another broke", now);
+                }
+                Role::Shared => {
+                    let Some(link) = self.backends.link(id) else { continue };
+                    if !std::mem::replace(&mut link.suspect, true) {
+                        self.backends.send(id, Expect::probe(now), |out| {
+                            out.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
+                        });
+                    }
+                }
+                Role::Held(_) | Role::Blocked(_) | Role::Cleaning => {}
+            }
+        }
+    }
+
     /// A connection is over: everything that waited on it is judged, in order.
     pub(super) fn lose(&mut self, id: LinkId, loss: Loss, end: LinkEnd, why: &str, now: Instant) {
         let Some(link) = self.backends.link(id).filter(|link| !link.is_closed()) else { return };
@@ -329,6 +363,7 @@ impl Core {
         if end != LinkEnd::Retired {
             if !subscriber {
                 self.shared.map.count_loss(&endpoint);
+                self.note_loss(&endpoint, now);
             }
             self.shared.map.want_refresh();
         }

@@ -181,7 +181,7 @@ impl Core {
         let opened = multi.opened;
         if let Some(slot) = slot {
             transaction.slot = Some(slot);
-            *written |= u64::from(spec.is_write()) << (slot.number() >> 8);
+            written.note(slot, spec.is_write(), self.losses.count());
         }
         if local || (!opened && transaction.slot.is_none()) {
             return self.answer_ok(id, spec, QUEUED, now);

@@ -4,7 +4,8 @@
 //! went over shared connections, where WAIT would block everyone. So each primary that the client
 //! has written to is asked on a connection of the client's own, behind a write of the proxy's to a
 //! private key that leaves nothing: whatever the client wrote came before it. The smallest answer
-//! counts. Asking twice is harmless, so whatever goes wrong starts it anew.
+//! counts. Asking twice is harmless, so whatever goes wrong starts it anew; but once a connection to
+//! a primary has broken that took some of it, the answer is 0: its heir may not have it.
 
 use super::pins::Leaves;
 use super::requests::Dispatched;
@@ -14,6 +15,7 @@ use crate::command::Spec;
 use crate::proxy::elements::{array, element_len, integer};
 use crate::proxy::error::Failure;
 use crate::proxy::link::{Expect, LinkId, Role};
+use crate::proxy::losses::Written;
 use crate::proxy::metrics::{LinkEnd, Outcome};
 use crate::proxy::pinned::{Pin, Tries, Waits, deadline};
 use crate::proxy::retry::Loss;
@@ -68,9 +70,14 @@ impl Core {
     /// Asks each primary that the session has written to.
     pub(super) fn start_waits(&mut self, id: SessionId, now: Instant) {
         let owner = self.owner(id);
-        let session = &self.sessions[id.index()];
+        let session = &mut self.sessions[id.index()];
         let (lane, client) = (session.lane, session.client.id);
-        let keys = self.private_keys(session.written, client);
+        if session.written.take_lost(&self.losses) {
+            // The heir of a primary may lack some of it, however many replicas it has.
+            return self.waits_are_over(id, now);
+        }
+        let written = session.written;
+        let keys = self.private_keys(written, client);
         let mut links: Vec<(LinkId, Option<String>)> = Vec::new();
         let mut no_route = None;
         for (slot, key) in keys {
@@ -120,13 +127,13 @@ impl Core {
 
     /// A slot of each primary that owns any of the slots written to, and a key in it that is
     /// nobody's. Whoever has written nothing asks one primary, and writes nothing there.
-    fn private_keys(&self, written: u64, client: u64) -> Vec<(Slot, Option<String>)> {
+    fn private_keys(&self, written: Written, client: u64) -> Vec<(Slot, Option<String>)> {
         let topology = self.backends.topology();
-        if written == 0 {
+        if written.is_empty() {
             let any = route::any_shard(topology, client).unwrap_or(Slot::of(b""));
             return vec![(any, None)];
         }
-        let ours = |slot: &Slot| written >> (slot.number() >> 8) & 1 == 1;
+        let ours = |slot: &Slot| written.has(*slot);
         let mut owners: BTreeMap<_, Option<(Slot, String)>> = BTreeMap::new();
         for slot in Slot::all().filter(ours) {
             // A slot without an owner is waited for, like every other.
@@ -191,7 +198,11 @@ impl Core {
                 None => answer,
             });
         }
-        self.answer_waits(id, &least.unwrap_or_default(), now);
+        let least = least.unwrap_or_default();
+        if least.last().is_some_and(|replicas| *replicas > 0) {
+            self.sessions[id.index()].written.is_copied();
+        }
+        self.answer_waits(id, &least, now);
     }
 
     /// Something went wrong on one of the connections: all of it is asked again.

@@ -31,6 +31,12 @@ impl World {
         self.core.link_lost(id, LinkEnd::Lost, "connection reset", self.now);
         self.core.link_freed(id, true);
     }
+
+    /// The node's other connections are not broken, and show it.
+    fn others_are_well(&mut self, port: u16) {
+        assert_eq!(self.asked(port), "PING");
+        self.say(port, "+PONG\r\n");
+    }
 }
 
 #[test]
@@ -488,6 +494,7 @@ fn a_lost_connection_leaves_what_takes_in_doubt_and_what_reads_goes_on() {
     world.asked_on(own);
     world.lose_link(own);
     assert!(world.told(taker).starts_with("-INDOUBT"));
+    world.others_are_well(NODE_A);
 
     world.pass(Duration::from_millis(20));
     world.send(reader, "XREAD BLOCK 0 STREAMS b $");
@@ -496,6 +503,7 @@ fn a_lost_connection_leaves_what_takes_in_doubt_and_what_reads_goes_on() {
     world.say_on(own, "*1\r\n*2\r\n$3\r\n5-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n");
     assert_eq!(world.asked_on(own), "XREAD BLOCK 0 STREAMS b 5-1");
     world.lose_link(own);
+    world.others_are_well(NODE_A);
     world.pass(Duration::from_millis(20));
     let again = world.own(NODE_A);
     assert_eq!(world.asked_on(again), "XREAD BLOCK 0 STREAMS b 5-1", "nothing is missed");

@@ -49,7 +49,7 @@ fn wait_asks_each_primary_that_was_written_to_and_the_smallest_counts() {
 }
 
 #[test]
-fn wait_is_asked_anew_after_a_failover_for_the_time_that_is_left() {
+fn after_a_primary_was_lost_wait_counts_only_what_was_written_since() {
     let mut world = World::new();
     let client = world.client();
     world.send(client, "SET b 1|WAIT 1 1000");
@@ -64,11 +64,38 @@ fn wait_is_asked_anew_after_a_failover_for_the_time_that_is_left() {
     let failed_over = view("", "0-16383", 7);
     world.core.shared.map.publish(&failed_over, &at(NODE_B), world.now, world.now);
     world.pass(Duration::from_millis(10));
+    assert_eq!(
+        world.told(client),
+        "+OK|:0|",
+        "its heir may lack what was written, whoever copies it"
+    );
+    world.send(client, "WAIT 1 1000");
+    assert_eq!(world.told(client), ":0|");
+    world.send(client, "SET b 2|WAIT 1 1000");
+    world.asked(NODE_B);
+    world.say(NODE_B, "+OK\r\n");
     let link = world.owned_by_waits(NODE_B)[0];
-    let asked = world.asked_on(link);
-    assert!(asked.contains("| WAIT 1 59"), "{asked}");
+    world.asked_on(link);
     world.say_on(link, &format!("{BEFORE}:1\r\n"));
     assert_eq!(world.told(client), "+OK|:1|");
+}
+
+#[test]
+fn what_wait_has_seen_copied_outlives_its_primary() {
+    let mut world = World::new();
+    let client = world.client();
+    world.send(client, "SET b 1|WAIT 1 1000");
+    world.asked(NODE_A);
+    world.say(NODE_A, "+OK\r\n");
+    let link = world.owned_by_waits(NODE_A)[0];
+    world.asked_on(link);
+    world.say_on(link, &format!("{BEFORE}:1\r\n"));
+    assert_eq!(world.told(client), "+OK|:1|");
+    world.lose(NODE_A);
+    world.pass(Duration::from_millis(400));
+    world.send(client, "WAIT 1 1000");
+    let link = world.owned_by_waits(NODE_A);
+    assert_eq!(link.len(), 1, "it is asked again");
 }
 
 #[test]
