@@ -169,12 +169,17 @@ fn what_a_client_does_is_told_truly() {
     let list = operator.text(&["CLIENT", "LIST"]);
     assert!(!list.contains("multi=1") && !list.contains("watch=2"), "{list}");
 
-    // There is no tracking: nobody is told that it is on.
-    let refused = operator.call(&["CLIENT", "TRACKING", "ON"]);
-    assert!(refused.as_error().is_some_and(|line| line.starts_with(b"ERR CLIENT TRACKING")));
-    assert_eq!(operator.call(&["CLIENT", "GETREDIR"]), Reply::Integer(-1));
-    let info = operator.call(&["CLIENT", "TRACKINGINFO"]);
-    assert_eq!(info.as_array().expect("pairs")[1], Reply::Array(vec![Reply::bulk("off")]));
+    let tracking = |operator: &mut Client| {
+        let redirect = operator.call(&["CLIENT", "GETREDIR"]).as_integer();
+        let info = operator.call(&["CLIENT", "TRACKINGINFO"]);
+        (redirect, info.as_array().expect("pairs")[1].clone())
+    };
+    let flags = |flag: &str| Reply::Array(vec![Reply::bulk(flag)]);
+    assert_eq!(tracking(&mut operator), (Some(-1), flags("off")));
+    operator.ok(&["CLIENT", "TRACKING", "ON"]);
+    assert_eq!(tracking(&mut operator), (Some(0), flags("on")));
+    operator.ok(&["CLIENT", "TRACKING", "OFF"]);
+    assert_eq!(tracking(&mut operator), (Some(-1), flags("off")));
     assert_eq!(operator.call(&["LATENCY", "LATEST"]), Reply::Array(vec![]));
     assert!(operator.text(&["LATENCY", "DOCTOR"]).contains("SLOWLOG GET"));
 }
