@@ -260,8 +260,9 @@ impl Session {
         }
         let expected = (under_way + 1) * self.window.largest[0].max(self.window.largest[1]);
         under_way < self.window.size.min(options.client_inflight_max)
-            // Half: a buffer that grows is there twice while its bytes move.
-            && unread + expected <= options.client_output_soft / 2
+            // Less than half: a buffer that grows is there twice while its bytes move, and the nodes'
+            // connections hold a reply or two besides.
+            && unread + expected <= options.client_output_soft / 8 * 3
             && self.input.len() - self.input.undecoded().len() <= options.client_input_bytes
     }
 
