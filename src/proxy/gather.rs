@@ -110,8 +110,8 @@ pub(super) enum Kind {
         /// Which, modulo their number.
         choice: usize,
     },
-    /// SCAN: one shard's page, its cursor made ours.
-    Scan(cursor::Position),
+    /// SCAN: one node's page, its cursor made ours; at the end of a round, what every node knows.
+    Scan(Box<cursor::Position>),
     /// SINTER, PFCOUNT, …: every key as a whole, and what is made of them here.
     Sets(SetAlgebra),
     /// XREAD: the streams of each slot, put back into the order of the arguments.
@@ -254,8 +254,15 @@ impl Gather {
         }
     }
 
+    /// Whether a SCAN's round is over and its nodes have not been asked yet what has changed.
+    pub(super) fn wants_survey(&self) -> bool {
+        let Kind::Scan(position) = &self.kind else { return false };
+        self.verdict() == Verdict::Ok
+            && position.is_round_over()
+            && (0..self.parts.len()).all(|part| position.is_page(part))
+    }
+
     /// The position of a SCAN.
-    #[cfg(test)]
     pub(super) fn scan_position(&mut self) -> Option<&mut cursor::Position> {
         match &mut self.kind {
             Kind::Scan(position) => Some(position),

@@ -6,6 +6,9 @@
 //! off, or has just lost its memory), so a newer claim is never given up for an older one until
 //! every node that can be asked has told the same.
 
+mod survey;
+
+use super::walks::Changes;
 use crate::cluster::{Endpoint, Epoch, NodeId, NodeIndex, Slot, Topology, TopologyNode, View};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +21,8 @@ use std::time::{Duration, Instant};
 pub struct ClusterMap {
     current: ArcSwap<Topology>,
     changing: Mutex<Changing>,
+    /// What walks over all keys must know. Locked after `changing`, where both are.
+    changes: Mutex<Changes>,
     refresh_wanted: AtomicBool,
     /// How many slots were being moved, as the last reading saw it.
     slots_open: AtomicUsize,
@@ -52,7 +57,6 @@ struct Changing {
     doubted: Vec<Endpoint>,
     /// The lowest version that a node has told, as its parts.
     versions: BTreeMap<Endpoint, String>,
-    losses: BTreeMap<Endpoint, u32>,
     /// Who replicates whom, as the last reading that was believed saw it.
     replicas: Vec<(Endpoint, Endpoint)>,
 }
@@ -85,6 +89,7 @@ impl Default for ClusterMap {
         Self {
             current: ArcSwap::from_pointee(Topology::empty()),
             changing: Mutex::default(),
+            changes: Mutex::default(),
             refresh_wanted: AtomicBool::new(true),
             slots_open: AtomicUsize::new(0),
             databases: AtomicU32::new(1),
@@ -167,6 +172,7 @@ impl ClusterMap {
             }
         };
         changing.learned.insert(slot, (to.clone(), now));
+        self.changes().changed(slot);
         changed
     }
 
@@ -189,7 +195,7 @@ impl ClusterMap {
         }
         changing.doubted.clear();
         changing.last_believed = Some(now);
-        changing.claims = claims;
+        let claims_before = std::mem::replace(&mut changing.claims, claims);
         changing.replicas = super::replicas::pairs(view);
         changing.learned.retain(|_, (_, at)| *at > began);
         self.slots_open.store(view.slots_open(), Ordering::Relaxed);
@@ -199,11 +205,14 @@ impl ClusterMap {
         let next = build(view, &changing.learned, old.generation() + 1);
         let changes = differences(&old, &next);
         let same_nodes = old.nodes().map(|(_, n)| n).eq(next.nodes().map(|(_, n)| n));
-        if changes.is_empty() && same_nodes {
-            return Reading::Unchanged;
+        let next = Arc::new(next);
+        let unchanged = changes.is_empty() && same_nodes;
+        if !unchanged {
+            self.current.store(next.clone());
         }
-        self.current.store(Arc::new(next));
-        Reading::Changed(changes)
+        // After it is stored: a walk that begins later sees it.
+        self.note_changes(&claims_before, &changing.claims, &old, &next);
+        if unchanged { Reading::Unchanged } else { Reading::Changed(changes) }
     }
 
     /// Each replica, and its primary.
@@ -254,14 +263,15 @@ impl ClusterMap {
         self.lock().versions.values().min_by_key(|version| parts(version)).cloned()
     }
 
-    /// A connection to a node was lost: its cursors mean nothing any more.
+    /// A connection to a node was lost: its cursors may mean nothing any more.
     pub fn count_loss(&self, node: &Endpoint) {
-        *self.lock().losses.entry(node.clone()).or_default() += 1;
+        let topology = self.current.load();
+        self.changes().node_changed(&topology, node);
     }
 
-    /// How often connections to a node were lost.
-    pub fn losses(&self, node: &Endpoint) -> u32 {
-        self.lock().losses.get(node).copied().unwrap_or(0)
+    /// What walks over all keys must know.
+    pub(super) fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nothing that can panic runs under this lock, so a poisoned one is still whole.
@@ -361,6 +371,7 @@ fn differences(old: &Topology, new: &Topology) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::ViewNode;
 
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -467,6 +478,53 @@ mod tests {
         let both = view(&[(A, 7000, 1, "0-16383"), (B, 7001, 2, "7")]);
         map.publish(&both, &at(7000), clock.tick(), clock.tick());
         assert_eq!((owner(&map, 7), owner(&map, 8)), (Some(7001), Some(7000)));
+    }
+
+    /// What a node tells of itself: its id, port, epoch and slots.
+    type Row<'a> = (&'a str, u16, u64, &'a str);
+
+    /// A walk that begins, and the slots that its next round visits, by what the nodes tell.
+    fn walk(map: &ClusterMap, clock: &mut Clock, told: &[Row<'_>]) -> Vec<u16> {
+        const NOW: u64 = 50_000_000;
+        let began = {
+            let mut changes = map.changes();
+            changes.tick(NOW);
+            changes.begin(NOW)
+        };
+        let told: Vec<ViewNode> = told.iter().map(|row| view(&[*row]).nodes.remove(0)).collect();
+        map.survey(&told, clock.tick());
+        let topology = map.current().load();
+        let changes = &mut *map.changes();
+        let Some(next) = changes.next_round(&topology, began, NOW) else { return Vec::new() };
+        changes.stops(&topology, next).into_iter().map(Slot::number).collect()
+    }
+
+    #[test]
+    fn what_the_nodes_tell_at_the_end_of_a_round_sends_a_walk_round_again() {
+        let (map, mut clock) = (ClusterMap::default(), clock());
+        let before = [(A, 7000, 1, "0-99"), (B, 7001, 2, "100-16383")];
+        map.publish(&view(&before), &at(7000), clock.tick(), clock.tick());
+        let rows: &[(&str, [Row<'_>; 2], &[u16])] = &[
+            ("at rest", before, &[]),
+            ("moved", [(A, 7000, 3, "0-100"), (B, 7001, 2, "101-16383")], &[100]),
+            ("known", [(A, 7000, 3, "0-100"), (B, 7001, 2, "101-16383")], &[]),
+            ("not told to A", [(A, 7000, 3, "0-100"), (B, 7001, 4, "50 101-16383")], &[16_383]),
+            ("gone and back", [(A, 7000, 5, "0-49 51-100"), (B, 7001, 4, "50 101-16383")], &[100]),
+            (
+                "open",
+                [
+                    (A, 7000, 5, "0-49 51-100 [7->-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb]"),
+                    (B, 7001, 4, "50 101-16383"),
+                ],
+                &[100],
+            ),
+        ];
+        for (name, told, expected) in rows {
+            assert_eq!(walk(&map, &mut clock, told), *expected, "{name}");
+        }
+        assert_eq!(owner(&map, 100), Some(7000), "what was told is known");
+        let silent = &[(A, 7000, 5, "0-49 51-100")];
+        assert_eq!(walk(&map, &mut clock, silent), [16_383, 100], "given up, and no word from B");
     }
 
     #[test]

@@ -43,6 +43,7 @@ mod sorted_algebra;
 mod stream_read;
 mod topics;
 mod tracking;
+mod walks;
 
 pub mod io;
 

@@ -2,10 +2,11 @@
 //! command by its name.
 
 use super::core::transactions::may_be_queued;
-use super::cursor::{self, Cursor, Position};
+use super::cursor::{Cursor, Position};
 use super::gather::{Gather, Kind};
 use super::set_algebra::SetAlgebra;
-use crate::cluster::{Endpoint, Slot, Topology};
+use super::walks::Changes;
+use crate::cluster::{Slot, Topology};
 use crate::command::{
     BeginSearch, Class, FindKeys, Flags, Group, KeySpec, ResponsePolicy, Spec, for_each_key,
     may_block,
@@ -245,43 +246,47 @@ pub(super) fn to_every_shard(
     Ok(gather)
 }
 
-/// One page of a walk over all shards. `losses` says how often a node's connections were lost.
+/// One page of a walk over all nodes that own slots. `unit` is the time, as [`super::walks::unit`] has it.
 ///
 /// # Errors
 /// [`Refusal::Cursor`], [`Refusal::NoShards`].
 pub(super) fn scan(
     request: &Request<'_>,
     topology: &Topology,
-    losses: impl Fn(&Endpoint) -> u32,
+    changes: &mut Changes,
+    unit: u64,
     bytes_max: usize,
 ) -> Result<Gather, Refusal> {
     let cursor = Cursor::parse(request.arg(1)).ok_or(Refusal::Cursor)?;
-    let shards = topology.shards();
-    let tag = |at: usize| {
-        let endpoint = &topology.node(shards[at].1).endpoint;
-        cursor::tag(endpoint, losses(endpoint))
+    changes.tick(unit);
+    let began = match &cursor {
+        Some(cursor) => changes.began(cursor.began, cursor.again),
+        None => changes.begin(unit),
     };
-    // The shard that has the slot now: its lowest slot may be another than when the walk got there.
-    let owner = topology.owner(cursor.shard);
-    let at = shards
-        .iter()
-        .position(|(_, node)| Some(*node) == owner)
-        .or_else(|| shards.iter().position(|(slot, _)| *slot >= cursor.shard))
-        .unwrap_or(0);
-    let Some((slot, _)) = shards.get(at) else { return Err(Refusal::NoShards) };
-    let goes_on = *slot == cursor.shard && tag(at) == cursor.tag;
-    let from = if goes_on { cursor.node_cursor } else { 0 };
-    let mut position = Position::new(*slot, tag(at), from);
-    position.set_next(shards.get(at + 1).map(|(slot, _)| (*slot, tag(at + 1))));
-    let mut gather = Gather::new(Kind::Scan(position), false, bytes_max);
-    gather.add_shard(*slot);
+    let position = Position::new(began, &changes.stops(topology, began), cursor.as_ref());
+    let page = position.slot();
+    let mut gather = Gather::new(Kind::Scan(Box::new(position)), false, bytes_max);
+    match page {
+        Some(slot) => gather.add_shard(slot),
+        None => add_survey(&mut gather, topology),
+    }
+    if gather.parts.is_empty() {
+        return Err(Refusal::NoShards);
+    }
     Ok(gather)
+}
+
+/// Asks every owner of slots what it knows, at the end of a walk's round.
+pub(super) fn add_survey(gather: &mut Gather, topology: &Topology) {
+    for (slot, _) in topology.shards() {
+        gather.add_shard(slot);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Epoch, TopologyNode};
+    use crate::cluster::{Endpoint, Epoch, TopologyNode};
     use crate::command::lookup_request;
     use crate::resp::OwnedRequest;
 
@@ -333,11 +338,14 @@ mod tests {
         topology
     }
 
-    fn scan_from(cursor: &str, topology: &Topology) -> (u16, u64, Gather) {
+    const NOW: u64 = 50_000_000;
+
+    fn scan_from(cursor: &str, topology: &Topology, changes: &mut Changes) -> (u16, u64, Gather) {
         let request = OwnedRequest::from_args(&["SCAN", cursor]);
-        let mut gather = scan(&request.as_request(), topology, |_| 0, 1000).expect("valid");
+        let scanned = scan(&request.as_request(), topology, changes, NOW, 1000);
+        let mut gather = scanned.expect("valid");
         let position = gather.scan_position().expect("a scan").clone();
-        (position.shard().number(), position.node_cursor(), gather)
+        (position.slot().expect("a page").number(), position.node_cursor(), gather)
     }
 
     fn page(mut gather: Gather, reply: &str) -> String {
@@ -346,21 +354,34 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_starts_a_shard_again_when_another_node_answers_for_it() {
+    fn a_walk_leaves_a_node_that_another_has_taken_over() {
         let map = topology(&[(0, 1), (100, 2)]);
-        let (shard, cursor, gather) = scan_from("0", &map);
-        assert_eq!((shard, cursor), (0, 0));
+        let changes = &mut Changes::default();
+        changes.tick(NOW);
+        let (slot, cursor, gather) = scan_from("0", &map, changes);
+        assert_eq!((slot, cursor), (100, 0));
         let text = page(gather, "*2\r\n$1\r\n5\r\n*0\r\n");
-        assert_eq!(scan_from(&text, &map).1, 5, "the same node goes on");
-        let failed_over = topology(&[(0, 3), (100, 2)]);
-        let (shard, cursor, _) = scan_from(&text, &failed_over);
-        assert_eq!((shard, cursor), (0, 0), "its replica starts again");
+        assert_eq!(scan_from(&text, &map, changes).1, 5, "the same node goes on");
 
-        let (_, _, gather) = scan_from(&text, &map);
-        let text = page(gather, "*2\r\n$1\r\n0\r\n*0\r\n");
-        let (shard, cursor, gather) = scan_from(&text, &map);
-        assert_eq!((shard, cursor), (100, 0));
-        assert_eq!(page(gather, "*2\r\n$1\r\n0\r\n*0\r\n"), "0");
+        changes.changed(Slot::new(100).expect("in range"));
+        let (slot, cursor, mut gather) = scan_from(&text, &map, changes);
+        assert_eq!((slot, cursor), (0, 0), "and its keys are left for another round");
+        assert!(!gather.wants_survey());
+        gather.answered(0, b"*2\r\n$1\r\n0\r\n*0\r\n").expect("valid");
+        assert!(gather.wants_survey());
+        add_survey(&mut gather, &map);
+        assert!(!gather.wants_survey(), "they are asked once");
+        let mut frame = Vec::new();
+        gather.write_part(1, &OwnedRequest::from_args(&["SCAN", &text]).as_request(), &mut frame);
+        assert_eq!(frame, b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nNODES\r\n");
+    }
+
+    #[test]
+    fn a_walk_without_nodes_is_refused() {
+        let request = OwnedRequest::from_args(&["SCAN", "0"]);
+        let nobody = topology(&[]);
+        let scanned = scan(&request.as_request(), &nobody, &mut Changes::default(), NOW, 1000);
+        assert_eq!(scanned.map(|gather| gather.pending), Err(Refusal::NoShards));
     }
 
     #[test]

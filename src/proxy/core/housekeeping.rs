@@ -5,6 +5,7 @@ use crate::cluster::Endpoint;
 use crate::proxy::link::{Expect, Link, LinkId, Role};
 use crate::proxy::metrics::{ClientEnd, LinkEnd};
 use crate::proxy::retry::Loss;
+use crate::proxy::walks;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -70,6 +71,7 @@ impl Core {
         self.look_at_subscriptions(now);
         self.look_at_trackers(now);
         self.look_at_clients(now);
+        self.shared.map.changes().tick(walks::unit((self.outside.unix_us)()));
         self.due(now);
     }
 

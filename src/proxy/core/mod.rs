@@ -27,6 +27,7 @@ mod retries;
 mod road;
 mod slow;
 mod subscriptions;
+mod surveys;
 #[cfg(test)]
 mod tests;
 mod trackers;
@@ -55,6 +56,7 @@ use super::replicas::{ReadFrom, ReadTargets};
 use super::retry::Loss;
 use super::scripts::{Scripts, Shown};
 use super::session::Session;
+use super::walks;
 use crate::cluster::{Endpoint, Slot};
 use arc_swap::ArcSwap;
 use slab::Slab;
@@ -192,6 +194,7 @@ impl Core {
     ) -> Self {
         let metrics = all_metrics[worker].clone();
         let reads_elsewhere = options.read_from != ReadFrom::Primary;
+        shared.map.changes().tick(walks::unit((outside.unix_us)()));
         let backends = Backends::new(options.clone(), shared.map.clone(), metrics.clone());
         let slow = slow::SlowLog::new(options.slow_after);
         Self {

@@ -352,6 +352,9 @@ impl Core {
 
     /// Every part has its outcome: the whole is answered.
     pub(super) fn finish_gather(&mut self, id: SessionId, seq: u64, now: Instant) {
+        if self.round_goes_on(id, seq, now) {
+            return;
+        }
         let session = &mut self.sessions[id.index()];
         let protocol = session.client.protocol;
         let Some(entry) = session.pipeline.get_mut(seq) else { return };

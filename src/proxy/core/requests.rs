@@ -15,6 +15,7 @@ use crate::proxy::metrics::{ClientEnd, Outcome};
 use crate::proxy::pipeline::{Entry, State, Work};
 use crate::proxy::route::{self, Route};
 use crate::proxy::session::Session;
+use crate::proxy::walks;
 use crate::resp::{Encoder, Protocol, Request};
 use std::time::Instant;
 
@@ -304,8 +305,12 @@ impl Core {
             }
             Class::FanOut => route::fan_out(spec, topology, client.id, self.options.gather_bytes),
             Class::Cursor => {
-                let losses = |node: &_| self.shared.map.losses(node);
-                route::scan(&request, topology, losses, self.options.gather_bytes)
+                let unit = walks::unit((self.outside.unix_us)());
+                let changes = &mut *self.shared.map.changes();
+                // What has changed by then is in the map, and a round that begins must visit it.
+                self.backends.sync();
+                let topology = self.backends.topology();
+                route::scan(&request, topology, changes, unit, self.options.gather_bytes)
             }
             Class::Local => return self.answer_locally(id, spec, now),
             Class::Subscription => return self.subscribe(id, spec, now),

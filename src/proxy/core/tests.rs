@@ -10,6 +10,7 @@ mod pinned;
 mod scripts;
 mod slow;
 mod subscriptions;
+mod surveys;
 mod tracking;
 mod waits;
 mod world;

@@ -1,6 +1,7 @@
 //! What is kept of each part's answer.
 
 use super::{Gather, Kind};
+use crate::cluster::View;
 use crate::proxy::elements::{Malformed, array, bulk_text, element_len, integer};
 use crate::resp::parse_reply;
 use bytes::Bytes;
@@ -66,6 +67,13 @@ impl Gather {
                     self.bytes.extend_from_slice(reply);
                     self.values.push(at..self.bytes.len() as u32);
                 }
+            }
+            Kind::Scan(position) if !position.is_page(part) => {
+                let reply =
+                    parse_reply(&Bytes::copy_from_slice(reply), 2).map_err(|_| Malformed)?;
+                let view = View::parse(reply.as_str().ok_or(Malformed)?, "");
+                let nodes = view.map_err(|_| Malformed)?.nodes;
+                position.told.extend(nodes.into_iter().find(|node| node.myself));
             }
             Kind::Scan(position) => {
                 // `*2`, the cursor as a bulk string, then the page, which is passed on as it is.

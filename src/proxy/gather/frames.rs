@@ -29,6 +29,9 @@ impl Gather {
                     bulk(out, request.arg(key as usize + 1));
                 }
             }
+            Kind::Scan(position) if !position.is_page(part) => {
+                encode_request(out, &["CLUSTER", "NODES"]);
+            }
             Kind::Scan(position) => {
                 let cursor = position.node_cursor().to_string();
                 header(out, b'*', request.len());

@@ -24,6 +24,7 @@ mod tracking;
 mod transactions;
 mod volume;
 mod waits;
+mod walks;
 
 use crate::support::{Client, Cluster, Keyway, Server, wait_for};
 use keyway::resp::Reply;

@@ -7,8 +7,8 @@ use crate::proxy::metrics::{LinkEnd, Outcome};
 use crate::resp::Protocol;
 use std::time::Duration;
 
-const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+pub(super) const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub(super) const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 /// `a` is slot 15495 and belongs to node B; `b` is 3300 and `c` is 7365: node A's.
 pub(super) const NODE_A: u16 = 7000;

@@ -1,0 +1,77 @@
+//! The end of a round of SCAN: every owner of slots is asked what it owns and which slots are open,
+//! after the last page of the round was answered and before the client is told that it is over.
+//!
+//! The nodes are asked themselves, and not the map: it may be behind, and only the source and the
+//! target of a slot know that it is open.
+
+use super::{Core, SessionId};
+use crate::proxy::gather::{PartState, Verdict};
+use crate::proxy::lanes::Lane;
+use crate::proxy::link::{Expect, ExpectKind};
+use crate::proxy::route::add_survey;
+use crate::proxy::walks;
+use crate::resp::encode_request;
+use std::time::Instant;
+
+impl Core {
+    /// Judges a SCAN all of whose parts have their outcomes: true if others had to be sent.
+    pub(super) fn round_goes_on(&mut self, id: SessionId, seq: u64, now: Instant) -> bool {
+        let session = &mut self.sessions[id.index()];
+        let Some(entry) = session.pipeline.get_mut(seq) else { return false };
+        let Some(gather) = entry.work.as_mut().and_then(|work| work.gather.as_mut()) else {
+            return false;
+        };
+        if gather.wants_survey() {
+            self.send_survey(id, seq, now);
+            return true;
+        }
+        let told = gather.verdict() == Verdict::Ok;
+        let position = gather.scan_position().filter(|position| told && position.is_round_over());
+        let Some(position) = position else { return false };
+        let map = &self.shared.map;
+        map.survey(&position.told, now);
+        let unit = walks::unit((self.outside.unix_us)());
+        let topology = map.current().load();
+        if let Some(next) = map.changes().next_round(&topology, position.began, unit) {
+            position.go_on(next);
+        }
+        false
+    }
+
+    fn send_survey(&mut self, id: SessionId, seq: u64, now: Instant) {
+        let session = &mut self.sessions[id.index()];
+        let lane = Lane { id: session.lane, large: false };
+        let incarnation = session.incarnation;
+        let entry = session.pipeline.get_mut(seq).expect("it is being judged");
+        let gather = entry.work.as_mut().and_then(|work| work.gather.as_mut());
+        let gather = gather.expect("it is being judged");
+        let first = gather.parts.len();
+        add_survey(gather, self.backends.topology());
+        let mut not_sent = Vec::new();
+        for (number, part) in gather.parts.iter_mut().enumerate().skip(first) {
+            match self.backends.route(part.slot, lane, now) {
+                Ok(link) => {
+                    part.link = link;
+                    part.state = PartState::InFlight;
+                    let expect = Expect {
+                        session: id.0,
+                        incarnation,
+                        seq,
+                        part: number as u32,
+                        kind: ExpectKind::Request,
+                        end: 0,
+                        queued: now,
+                    };
+                    self.backends.send(link, expect, |out| {
+                        encode_request(out, &["CLUSTER", "NODES"]);
+                    });
+                }
+                Err(no_route) => not_sent.push((number, no_route)),
+            }
+        }
+        for (part, no_route) in not_sent {
+            self.shared.map.want_refresh();
+            self.later(id, seq, part as u32, &no_route.to_string(), now);
+        }
+    }
+}

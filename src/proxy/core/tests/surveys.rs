@@ -1,0 +1,79 @@
+//! The end of a round of SCAN, as the nodes are asked about it.
+
+use super::world::{A, B, NODE_A, NODE_B, World};
+
+/// What a node tells of itself.
+fn told(id: &str, epoch: u64, slots: &str) -> String {
+    let line = format!("{id} 127.0.0.1:7000@17000 myself,master - 0 0 {epoch} connected {slots}\n");
+    format!("${}\r\n{line}\r\n", line.len())
+}
+
+fn cursor(reply: &str) -> &str {
+    reply.split('|').nth(2).expect("a page has a cursor")
+}
+
+#[test]
+fn the_last_page_waits_for_what_every_node_says() {
+    let mut world = World::new();
+    let client = world.client();
+    world.send(client, "SCAN 0 COUNT 5");
+    assert_eq!(world.asked(NODE_B), "SCAN 0 COUNT 5", "the highest slot is first");
+    world.say(NODE_B, "*2\r\n$2\r\n77\r\n*1\r\n$1\r\na\r\n");
+    let page = world.told(client);
+    assert!(page.ends_with("|*1|$1|a|"), "{page}");
+    world.send(client, &format!("SCAN {} COUNT 5", cursor(&page)));
+    assert_eq!(world.asked(NODE_B), "SCAN 77 COUNT 5");
+    world.say(NODE_B, "*2\r\n$1\r\n0\r\n*0\r\n");
+    let page = world.told(client);
+    world.send(client, &format!("SCAN {} COUNT 5", cursor(&page)));
+    assert_eq!(world.asked(NODE_A), "SCAN 0 COUNT 5");
+    world.say(NODE_A, "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nb\r\n");
+    assert_eq!(world.told(client), "");
+    assert_eq!(
+        (world.asked(NODE_A), world.asked(NODE_B)),
+        ("CLUSTER NODES".into(), "CLUSTER NODES".into())
+    );
+    world.say(NODE_A, &told(A, 1, "0-8191"));
+    world.say(NODE_B, &told(B, 2, "8192-16383"));
+    assert_eq!(world.told(client), "*2|$1|0|*1|$1|b|");
+}
+
+#[test]
+fn a_slot_that_went_meanwhile_sends_the_walk_to_its_owner_once_more() {
+    let mut world = World::new();
+    let client = world.client();
+    world.send(client, "SCAN 0");
+    world.asked(NODE_B);
+    world.say(NODE_B, "*2\r\n$1\r\n0\r\n*0\r\n");
+    let page = world.told(client);
+    world.send(client, &format!("SCAN {}", cursor(&page)));
+    world.asked(NODE_A);
+    world.say(NODE_A, "*2\r\n$1\r\n0\r\n*0\r\n");
+    world.asked(NODE_A);
+    world.asked(NODE_B);
+    world.say(NODE_A, &told(A, 1, "0-8190"));
+    world.say(NODE_B, &told(B, 2, "8191-16383"));
+    let page = world.told(client);
+    assert_ne!(cursor(&page), "0");
+    // A node that answers an error ends the page, and the cursor stays good.
+    for _ in 0..2 {
+        world.send(client, &format!("SCAN {}", cursor(&page)));
+        assert_eq!(world.asked(NODE_B), "SCAN 0", "who has gained the slot, and nobody else");
+        world.say(NODE_B, "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nc\r\n");
+        assert_eq!(
+            (world.asked(NODE_A), world.asked(NODE_B)),
+            ("CLUSTER NODES".into(), "CLUSTER NODES".into())
+        );
+        world.say(NODE_A, "-NOPERM no\r\n");
+        world.say(NODE_B, &told(B, 2, "8191-16383"));
+        assert_eq!(world.told(client), "-NOPERM no|");
+    }
+    world.send(client, &format!("SCAN {}", cursor(&page)));
+    world.asked(NODE_B);
+    world.say(NODE_B, "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nc\r\n");
+    world.asked(NODE_A);
+    world.asked(NODE_B);
+    world.say(NODE_A, &told(A, 1, "0-8190"));
+    world.say(NODE_B, &told(B, 2, "8191-16383"));
+    assert_eq!(world.told(client), "*2|$1|0|*1|$1|c|");
+}
