@@ -395,25 +395,21 @@ impl Member {
     }
 
     /// Passes a message on to subscribers at every other node; that of a shard channel at the
-    /// other nodes of our shard. Whoever can read it gets a light header: a full one is 2 KiB.
+    /// other nodes of our shard.
+    ///
+    /// Always with a full header, which every node reads: a light one says nothing of its sender, and
+    /// Valkey closes a link that begins with one before it has learned who is at the other end.
     pub fn publish(&mut self, broadcast: super::Broadcast) {
         let of_shard = matches!(broadcast, super::Broadcast::PublishShard { .. });
         let shard = self.view.own_shard().id;
         let shard_of = |node: &Node| node.primary.map_or(node.id, |key| self.view.node(key).id);
         let listens = |node: &Node| !node.in_handshake() && (!of_shard || shard_of(node) == shard);
-        let to = |(_, node): (NodeKey, &Node)| {
-            let light = node.flags.any(NodeFlags::LIGHT_PUBLISH);
-            listens(node).then_some(node.outbound.map(|link| (link, light))).flatten()
-        };
-        let links: Vec<(LinkId, bool)> = self.view.others().filter_map(to).collect();
+        let to = |(_, node): (NodeKey, &Node)| node.outbound.filter(|_| listens(node));
+        let links: Vec<LinkId> = self.view.others().filter_map(to).collect();
         let header = Box::new(self.header());
-        for (link, light) in links {
-            let packet = if light {
-                Packet::Light(broadcast.clone())
-            } else {
-                Packet::Full { header: header.clone(), body: Body::Broadcast(broadcast.clone()) }
-            };
-            self.send(link, packet);
+        for link in links {
+            let body = Body::Broadcast(broadcast.clone());
+            self.send(link, Packet::Full { header: header.clone(), body });
         }
     }
 

@@ -297,7 +297,7 @@ fn a_primary_that_stood_still_serves_nothing_before_it_has_heard_from_others() {
 }
 
 #[test]
-fn messages_have_the_header_that_their_reader_knows() {
+fn messages_have_a_full_header_whatever_their_reader_knows() {
     let (mut member, link, now) = member_and_link("10.0.0.2");
     let outbound = member.view().by_id(&id(FRIEND)).and_then(|node| node.outbound);
     let outbound = outbound.expect("the member dials everyone");
@@ -318,8 +318,9 @@ fn messages_have_the_header_that_their_reader_knows() {
     let flags = NodeFlags::PRIMARY.with(NodeFlags::LIGHT_PUBLISH);
     let newer = Header { flags, ..header(FRIEND) };
     say(&mut member, now, link, newer, Body::Ping(Gossip::default()));
-    assert!(is_light(&publish(&mut member)), "Valkey 8 reads both");
-    assert!(member.header().flags.any(NodeFlags::LIGHT_PUBLISH), "and so do we");
+    let packets = publish(&mut member);
+    assert!(packets.len() == 1 && !is_light(&packets), "it may not know yet whose link it is");
+    assert!(member.header().flags.any(NodeFlags::LIGHT_PUBLISH), "light ones are read");
     let text = member.view().durable().to_text();
     say(&mut member, now, link, header(FRIEND), Body::Ping(Gossip::default()));
     assert!(!is_light(&publish(&mut member)));

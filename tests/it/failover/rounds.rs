@@ -263,8 +263,13 @@ impl Rounds {
 fn list(cluster: &Cluster, node: usize, key: &str) -> Vec<u64> {
     let mut client: Client = cluster.nodes()[node].client();
     client.ok(&["READONLY"]);
-    let reply = client.call(&["LRANGE", key, "0", "-1"]);
-    let items = reply.as_array().unwrap_or_else(|| panic!("LRANGE was answered by {reply:?}"));
+    let mut reply = Reply::Null;
+    // A primary that stood still answers CLUSTERDOWN until it has heard from the others.
+    wait_for("it serves reads", Duration::from_secs(30), || {
+        reply = client.call(&["LRANGE", key, "0", "-1"]);
+        reply.as_array().is_some()
+    });
+    let items = reply.as_array().expect("just looked at");
     let number = |item: &Reply| item.as_str().and_then(|text| text.parse().ok());
     items.iter().map(|item| number(item).expect("a number")).collect()
 }

@@ -9,10 +9,12 @@ use super::id::StreamId;
 use super::log::Log;
 
 impl Log {
-    /// Whether an entry from this id on may have been deleted from the middle.
+    /// Whether an entry from this id on may have been deleted from the middle. What was deleted
+    /// before the first entry of now leaves no gap.
     fn has_gaps_from(&self, id: StreamId) -> bool {
         let figures = self.figures();
-        figures.len > 0 && figures.max_deleted_id != StreamId::MIN && id <= figures.max_deleted_id
+        let deleted = figures.max_deleted_id;
+        figures.len > 0 && deleted != StreamId::MIN && figures.first_id <= deleted && id <= deleted
     }
 
     /// How many entries were added up to this id, itself included, where that is known.
