@@ -32,10 +32,10 @@ fuzz:
 suites:
 	cargo build --release
 	tests/suites/run
-	KEYWAY_REQUIRE_REAL=1 KEYWAY_DIFF_COMMANDS=100000 cargo test --release --test it differential -- --nocapture
+	KEYWAY_REQUIRE_REAL=1 KEYWAY_SEED=random KEYWAY_DIFF_COMMANDS=100000 cargo test --release --test it differential -- --nocapture
 
 soak:
-	KEYWAY_REQUIRE_REAL=1 KEYWAY_SEEDS=5000 KEYWAY_ROUNDS=15 KEYWAY_KEYS=100000 cargo test --release -- --nocapture
+	KEYWAY_REQUIRE_REAL=1 KEYWAY_SEED=random KEYWAY_SEEDS=5000 KEYWAY_ROUNDS=15 KEYWAY_KEYS=100000 cargo test --release -- --nocapture
 	cargo test --release --test sim -- --ignored --nocapture
 	KEYWAY_REQUIRE_REAL=1 cargo test --release --test it admin::steps -- --ignored --nocapture
 

@@ -2,7 +2,10 @@
 //! to stop.
 
 mod client;
+mod moderation;
 mod shutdown;
+mod wake;
 
 pub use client::{Client, ClientError, ClientOptions, Credentials};
 pub use shutdown::Shutdown;
+pub use wake::{before_sleep, client_was_read};

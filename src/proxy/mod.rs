@@ -26,7 +26,6 @@ mod local;
 mod losses;
 mod map;
 pub mod metrics;
-mod moderation;
 mod monitors;
 mod options;
 mod pinned;

@@ -100,7 +100,7 @@ impl SetAlgebra {
     /// Writes the answer, once every set is there.
     pub(super) fn write(&self, reply: &mut Encoder<'_>) {
         if self.operation == Operation::Estimate {
-            return match self.estimate() {
+            return match estimate(&self.sets) {
                 Ok(count) => reply.integer(count as i64),
                 Err(line) => reply.error(line),
             };
@@ -137,21 +137,31 @@ impl SetAlgebra {
 }
 
 impl SetAlgebra {
-    /// PFCOUNT: the registers of all keys together. A key that is not there counts nothing.
-    fn estimate(&self) -> Result<u64, String> {
-        let mut all: Option<Registers> = None;
-        for bytes in self.sets.iter().flatten() {
-            if hyperloglog::encoding(bytes).is_none() {
-                return Err("WRONGTYPE Key is not a valid HyperLogLog string value.".to_owned());
-            }
-            let merged = match &mut all {
-                Some(all) => all.merge(bytes),
-                None => Registers::of(bytes).map(|registers| all = Some(registers)),
-            };
-            merged.map_err(|corrupted| corrupted.to_string())?;
+    /// The error that one server would find in the sets before `place`, the place of a key among the
+    /// arguments whose node answered with an error.
+    pub(super) fn error_before(&self, place: u32) -> Option<String> {
+        let before = self.keys.iter().take_while(|&&key| key < place).count();
+        match self.operation {
+            Operation::Estimate => estimate(&self.sets[..before]).err(),
+            _ => None,
         }
-        Ok(all.map_or(0, |all| all.count()))
     }
+}
+
+/// PFCOUNT: the registers of all keys together. A key that is not there counts nothing.
+fn estimate(keys: &[Option<Vec<u8>>]) -> Result<u64, String> {
+    let mut all: Option<Registers> = None;
+    for bytes in keys.iter().flatten() {
+        if hyperloglog::encoding(bytes).is_none() {
+            return Err("WRONGTYPE Key is not a valid HyperLogLog string value.".to_owned());
+        }
+        let merged = match &mut all {
+            Some(all) => all.merge(bytes),
+            None => Registers::of(bytes).map(|registers| all = Some(registers)),
+        };
+        merged.map_err(|corrupted| corrupted.to_string())?;
+    }
+    Ok(all.map_or(0, |all| all.count()))
 }
 
 /// The members of a set's reply, without its header.

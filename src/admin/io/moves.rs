@@ -54,8 +54,23 @@ impl MoveOptions {
     }
 }
 
-/// Moves slots, and returns when all nodes know where they are.
+/// Moves slots, and returns when all nodes know where they are. Wherever it breaks off, the failure says
+/// what finishes it.
 pub(super) async fn carry_out(
+    cluster: &mut Cluster,
+    moves: &[Move],
+    options: &MoveOptions,
+    style: Style,
+    report: &mut dyn Report,
+) -> Result<Moved, Failure> {
+    let moved = begin_and_finish(cluster, moves, options, style, report).await;
+    moved.map_err(|failure| match failure.fix {
+        Some(_) => failure,
+        None => failure.fix(format!("keyway cluster fix {}", cluster.entry)),
+    })
+}
+
+async fn begin_and_finish(
     cluster: &mut Cluster,
     moves: &[Move],
     options: &MoveOptions,
@@ -71,10 +86,7 @@ pub(super) async fn carry_out(
     let result = tasks.run_until(lanes).await;
     progress.end(report);
     end_at_the_next(interrupts);
-    result.map_err(|failure| match failure.fix {
-        Some(_) => failure,
-        None => failure.fix(format!("keyway cluster fix {}", cluster.entry)),
-    })?;
+    result?;
     join::until(cluster, AGREE_WITHIN, &mut Silent, join::all_agree).await?;
     Ok(progress.moved())
 }

@@ -7,6 +7,7 @@ use super::engine::{Buffers, Engine, Notice, Seat};
 use super::replica::ReplicaLink;
 use super::stream::Stream;
 use crate::clock::Now;
+use crate::net::client_was_read;
 use crate::node::{ClientId, Progress};
 use crate::resp::RequestDecoder;
 use std::io;
@@ -21,6 +22,9 @@ const WAITING_OUTPUT_MAX: usize = 1024 * 1024;
 /// Input that is taken from a client whose requests CLIENT PAUSE or a command that waits holds back.
 /// It is read so that one that leaves is noticed.
 const HELD_INPUT_MAX: usize = 64 * 1024;
+/// Up to so many bytes are one request that is soon done: to wake for it costs as much as to run it. Who
+/// sends more at a time has made the waking worth its price, and should not wait for others.
+const SMALL_READ_BYTES: usize = 128;
 /// A client's own buffers are given back when they are empty and larger than this.
 const BUFFER_KEPT_BYTES: usize = 0;
 
@@ -136,6 +140,9 @@ impl Client {
         let count = fresh.len();
         if count == 0 {
             return Poll::Ready(Ok(0));
+        }
+        if count <= SMALL_READ_BYTES {
+            client_was_read();
         }
         if self.state == State::Held {
             self.input.extend_from_slice(fresh);

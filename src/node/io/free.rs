@@ -3,6 +3,9 @@
 use crate::store::Garbage;
 use std::sync::mpsc::{Sender, channel};
 
+/// The nice value of the thread, which counts for each thread on its own in Linux.
+const LEAST_URGENT: i32 = 19;
+
 /// Where garbage goes. The thread starts with the first of it and ends with this.
 ///
 /// What waits has no limit of its own: it is memory that was taken under other limits, and freeing
@@ -18,13 +21,24 @@ impl Freer {
         let thread = self.thread.get_or_insert_with(|| {
             let (sender, receiver) = channel::<Garbage>();
             let name = std::thread::Builder::new().name("free".into());
-            if let Err(error) = name.spawn(move || receiver.into_iter().for_each(drop)) {
+            let run = move || {
+                yield_to_commands();
+                receiver.into_iter().for_each(drop);
+            };
+            if let Err(error) = name.spawn(run) {
                 tracing::warn!(%error, "no thread to free memory on: commands will wait for it");
             }
             sender
         });
         // Without the thread, what comes back is dropped here.
         drop(thread.send(garbage));
+    }
+}
+
+/// Where there is one processor for all threads, the one that runs commands goes first.
+fn yield_to_commands() {
+    if let Err(error) = rustix::process::nice(LEAST_URGENT) {
+        tracing::debug!(%error, "memory is freed as urgently as commands run");
     }
 }
 

@@ -30,7 +30,7 @@ pub use title::take_title;
 use super::{Core, CoreOptions};
 use crate::clock::Now;
 use crate::config::node::{FatalConfig, NodeConfig};
-use crate::net::Shutdown;
+use crate::net::{Shutdown, before_sleep};
 use engine::Engine;
 use host::Sockets;
 use std::path::Path;
@@ -41,6 +41,8 @@ use unix::UnixSocket;
 
 /// How long clients may take to read their last replies once the node was told to stop.
 const LINGER: Duration = Duration::from_millis(500);
+/// How long the node's thread sleeps at least while many clients ask for little at a time.
+const WAKE_PAUSE: Duration = Duration::from_micros(60);
 
 /// Why a node could not run.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +131,7 @@ pub fn run(config: NodeConfig) -> Result<ExitCode, NodeError> {
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(|| before_sleep(WAKE_PAUSE))
         .build()
         .map_err(NodeError::io("starting the runtime"))?;
     let local = tokio::task::LocalSet::new();

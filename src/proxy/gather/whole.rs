@@ -27,6 +27,11 @@ impl Gather {
                 };
             }
             Verdict::Error => {
+                if let (Kind::Sets(sets), Some((key, _))) = (&self.kind, &self.outcome.error)
+                    && let Some(earlier) = sets.error_before(*key)
+                {
+                    return reply.error(earlier);
+                }
                 let line = self.outcome.error.as_ref().map(|(_, line)| line.as_slice());
                 return reply.error(line.unwrap_or(b"ERR no reply"));
             }

@@ -1,6 +1,7 @@
 //! A client's task: reads once, lets the machine do what that means, writes what it can.
 
-use super::worker::{self, Worker, now};
+use super::worker::{Worker, now};
+use crate::net::client_was_read;
 use crate::proxy::core::SessionId;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -60,7 +61,7 @@ fn poll(worker: &Worker, id: SessionId, cx: &mut Context<'_>) -> Poll<()> {
         }
     };
     if reads > 0 {
-        worker::client_was_read();
+        client_was_read();
     }
     worker.carry_out_soon(core);
     if core.is_finished(id) { Poll::Ready(()) } else { Poll::Pending }

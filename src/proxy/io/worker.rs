@@ -1,12 +1,12 @@
 //! One thread that serves clients: its machine, its sockets, and who is woken when.
 
 use super::{backend, client};
+use crate::net::before_sleep;
 use crate::proxy::Options;
 use crate::proxy::core::{Core, Outside, SessionId, Shared, TICK, Word};
 use crate::proxy::link::LinkId;
 use crate::proxy::metrics::WorkerMetrics;
-use crate::proxy::moderation::Moderation;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::net::TcpStream as StdStream;
 use std::pin::pin;
@@ -156,29 +156,6 @@ fn run(
     tasks.spawn_local(keep_time(worker.clone()));
     tasks.spawn_local(write_to_clients(worker.clone()));
     tasks.block_on(&runtime, listen(worker, told));
-}
-
-thread_local! {
-    /// Of this thread's worker. Here, because the runtime's hook below has no way to anything else.
-    static MODERATION: Cell<Moderation> = const { Cell::new(Moderation::new()) };
-}
-
-/// Counts a client that had something to say.
-#[inline]
-pub(super) fn client_was_read() {
-    let mut moderation = MODERATION.get();
-    moderation.client_was_read();
-    MODERATION.set(moderation);
-}
-
-/// Runs when no task has anything to do, before the thread sleeps until a socket is ready.
-fn before_sleep(pause: Duration) {
-    let mut moderation = MODERATION.get();
-    let should_pause = moderation.turn_ended();
-    MODERATION.set(moderation);
-    if should_pause && !pause.is_zero() {
-        std::thread::sleep(pause);
-    }
 }
 
 /// What a machine may ask of the world.

@@ -1,11 +1,11 @@
 //! Keyspace notifications: after each command, whatever was published of it, in that order, on
 //! both servers.
 
+use super::COMMANDS;
 use super::exceptions;
 use super::grammar::Line;
 use super::groups::{self, Group};
-use super::{COMMANDS, number_from_env};
-use crate::support::{Client, Kind, Server, shown};
+use crate::support::{Client, Kind, Server, number_from_env, seed, shown};
 use keyway::resp::Reply;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -72,7 +72,7 @@ fn compare(group: &Group, classes: &str) {
     let subject = Server::keyway_node(&directives);
     let mut sides = [Side::new(&reference, classes), Side::new(&subject, classes)];
     let commands = number_from_env("KEYWAY_DIFF_COMMANDS").map_or(COMMANDS / 2, |n| n as usize);
-    let seed = number_from_env("KEYWAY_DIFF_SEED").unwrap_or_else(rand::random);
+    let seed = seed();
     println!("events of {}: seed {seed}, {commands} commands", group.name);
     let mut rng = SmallRng::seed_from_u64(seed);
     let lines: Vec<Line> = group.lines.iter().map(|line| Line::parse(line)).collect();

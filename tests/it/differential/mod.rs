@@ -3,7 +3,7 @@
 //!
 //! A group is a list of lines of grammar in `groups.rs`: to add a command, add a line; to add a
 //! group, add a `Group` and one `#[test]` here. `KEYWAY_DIFF_COMMANDS=100000` runs longer,
-//! `KEYWAY_DIFF_SEED=…` draws the same commands again. What differs on purpose is in
+//! `KEYWAY_SEED=…` draws the same commands again. What differs on purpose is in
 //! `exceptions.rs` with its reason, and in docs/compatibility.md.
 
 mod blocking;
@@ -15,17 +15,12 @@ mod grammar;
 mod groups;
 mod run;
 
-use crate::support::{Kind, Server};
+use crate::support::{Kind, Server, number_from_env, seed};
 use groups::Group;
 use run::Pair;
 
 /// Commands per group in an ordinary run.
 const COMMANDS: usize = 5_000;
-
-fn number_from_env(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
-}
 
 /// Commands of all data types at random, for tests of what carries them elsewhere. Sorted sets are
 /// left out on request: Redis 7.0 writes scores with other digits than later versions.
@@ -59,12 +54,12 @@ fn compare_with(reference: Kind, group: &Group, ours: Kind) {
     let Some(reference) = Server::node(reference, &directives) else { return };
     let Some(subject) = Server::node(ours, &directives) else { return };
     let commands = number_from_env("KEYWAY_DIFF_COMMANDS").map_or(COMMANDS, |n| n as usize);
-    let seed = number_from_env("KEYWAY_DIFF_SEED").unwrap_or_else(rand::random);
+    let seed = seed();
     println!("{}: seed {seed}, {commands} commands", group.name);
     let report = Pair::new(&reference, &subject, group, seed).run(commands);
     assert!(
         report.differences.is_empty(),
-        "{} of {commands} commands differ; again with KEYWAY_DIFF_SEED={seed} \
+        "{} of {commands} commands differ; again with KEYWAY_SEED={seed} \
          KEYWAY_DIFF_COMMANDS={commands} cargo test --test it differential::{}\n\n{}",
         report.differences.len(),
         group.name,

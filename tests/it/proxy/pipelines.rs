@@ -1,10 +1,10 @@
 //! Random pipelines of commands of all classes over random slots: through the proxy, on three nodes,
 //! they are answered as one `redis-server` 7.0.15 answers them.
 //!
-//! `KEYWAY_ROUNDS=1000` runs longer; `KEYWAY_SEED=…` draws the same pipelines again.
+//! `KEYWAY_ROUNDS=1000` runs longer; `KEYWAY_SEED=…` draws others.
 
 use super::redis_and_proxy;
-use crate::support::{Client, Server, shown};
+use crate::support::{Client, Server, number_from_env, seed, shown};
 use keyway::resp::Reply;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -292,9 +292,8 @@ fn random_pipelines_are_answered_as_by_one_server() {
     for server in [&alone, &proxy] {
         server.client().ok(&["FLUSHALL"]);
     }
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seed = number("KEYWAY_SEED").unwrap_or_else(rand::random);
-    let rounds = number("KEYWAY_ROUNDS").map_or(ROUNDS, |rounds| rounds.max(ROUNDS));
+    let seed = seed();
+    let rounds = number_from_env("KEYWAY_ROUNDS").map_or(ROUNDS, |rounds| rounds.max(ROUNDS));
     println!("KEYWAY_SEED={seed}, {rounds} pipelines");
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut next_id = 0;

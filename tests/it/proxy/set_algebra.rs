@@ -54,6 +54,9 @@ fn sets_and_estimates_of_several_slots_are_those_of_one_server() {
         vec!["PFCOUNT", p, "text"],
         vec!["PFCOUNT", p, "empty"],
         vec!["PFCOUNT", p, "list"],
+        vec!["PFCOUNT", "text", "list"],
+        vec!["PFCOUNT", "list", "text"],
+        vec!["PFCOUNT", p, "text", "list"],
     ];
     for resp3 in [false, true] {
         let (mut ours, mut theirs) = match resp3 {

@@ -197,8 +197,7 @@ fn a_key_that_was_persisted_in_time_is_kept_by_a_replica_that_is_late() {
 }
 
 fn random_stream(primary: Kind, replica: Kind, sorted_sets: bool) {
-    let seed = std::env::var("KEYWAY_DIFF_SEED").ok().and_then(|text| text.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(rand::random);
+    let seed = crate::support::seed();
     println!("{primary:?} to {replica:?}: seed {seed}");
     let Some(primary) = server(primary, &[]) else { return };
     let Some(replica) = server(replica, &[]) else { return };
