@@ -5,7 +5,7 @@ use super::{
     Output, Packet,
 };
 use crate::clock::Now;
-use crate::cluster::{Epoch, NodeFlags};
+use crate::cluster::{Epoch, NodeFlags, NodeId};
 use rand::RngExt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -335,6 +335,12 @@ impl Member {
         tracing::info!(node = %entry.id, "learned of a node");
     }
 
+    fn learn_shard(&mut self, key: NodeKey, id: NodeId) {
+        let node = self.view.node_mut(key);
+        self.out.persist |= node.shard_id != Some(id);
+        node.shard_id = Some(id);
+    }
+
     fn handle_extensions(
         &mut self,
         now: Now,
@@ -350,9 +356,11 @@ impl Member {
                 }
                 Extension::HumanName(_) => {}
                 Extension::ShardId(id) => {
-                    let node = self.view.node_mut(key);
-                    self.out.persist |= node.shard_id != Some(*id);
-                    node.shard_id = Some(*id);
+                    self.learn_shard(key, *id);
+                    // It was followed before it had said so, or has come to another shard.
+                    if self.view.myself().primary == Some(key) {
+                        self.learn_shard(NodeKey::MYSELF, *id);
+                    }
                 }
                 Extension::ForgottenNode { node, ttl_secs } => {
                     let for_how_long = Duration::from_secs(*ttl_secs).min(FORGET_FOR);

@@ -482,7 +482,9 @@ impl World {
             self.alive().filter(|host| host.member.view().myself().is_voter()).collect();
         for (shard, what) in self.checkers.confirmed() {
             let of_shard = |host: &&&Host| host.member.view().myself().shard_id == shard;
-            let host = primaries.iter().find(of_shard).expect("its shard has a primary");
+            let host = primaries.iter().find(of_shard).unwrap_or_else(|| {
+                panic!("no primary of shard {shard:?} of write {what}\n{}", self.show())
+            });
             assert!(host.data.log().contains(&what), "write {what} is lost");
         }
     }
@@ -514,7 +516,17 @@ impl World {
     pub(crate) fn agrees(&self) -> bool {
         let mut beliefs = self.alive().map(|host| self.belief(host));
         let first = beliefs.next().expect("somebody is alive");
-        first.len() >= self.alive().count() && beliefs.all(|belief| belief == first)
+        let all_alike = beliefs.all(|belief| belief == first);
+        all_alike
+            && first.len() >= self.alive().count()
+            && self.replicas_are_of_their_primarys_shard()
+    }
+
+    /// Whether every replica that is alive has the shard id that it knows its primary by.
+    fn replicas_are_of_their_primarys_shard(&self) -> bool {
+        let views = self.alive().map(|host| host.member.view());
+        let mut replicas = views.filter_map(|view| Some((view, view.myself().primary?)));
+        replicas.all(|(view, primary)| view.node(primary).shard_id == view.myself().shard_id)
     }
 
     pub(crate) fn agrees_and_is_ok(&self) -> bool {
@@ -550,7 +562,8 @@ impl World {
         let mut text = String::new();
         for host in self.alive() {
             let state = if host.member.view().state_ok { "ok" } else { "fail" };
-            text += &format!("{} {state}\n", host.member.view().myself().id);
+            let myself = host.member.view().myself();
+            text += &format!("{} of shard {:?} {state}\n", myself.id, myself.shard_id);
             for line in self.belief(host) {
                 text += &format!("    {line}\n");
             }

@@ -357,3 +357,24 @@ fn a_replica_follows_what_its_primary_says_of_slots() {
     let owner = |number| view.owner(slot(number)).map(|key| view.node(key).id);
     assert_eq!((owner(1), owner(9000)), (Some(id(FRIEND)), Some(id(OWN))));
 }
+
+/// A replica can be told whom to copy before that one has said of which shard it is.
+#[test]
+fn a_replica_takes_over_the_shard_id_that_its_primary_tells_later() {
+    let (mut member, link, now) = member_and_link("10.0.0.2");
+    let slots = member.view().myself().slots().clone();
+    member.apply(now, Change::DelSlots(slots)).expect("they are ours");
+    let change = Change::Replicate { node: FRIEND.to_owned(), has_keys: false };
+    member.apply(now, change).expect("an empty node");
+    while member.poll_output().is_some() {}
+    assert_eq!(member.shard_id(), id(OWN), "its own, for want of another");
+    let extensions = vec![Extension::ShardId(id(STRANGER))];
+    let said = Body::Ping(Gossip { entries: Vec::new(), extensions });
+    let outputs = say(&mut member, now, link, header(FRIEND), said);
+    assert_eq!(member.view().myself().shard_id, Some(id(STRANGER)));
+    let saved = outputs.iter().find_map(|output| match output {
+        Output::Persist(durable) => durable.myself().shard_id,
+        _ => None,
+    });
+    assert_eq!(saved, Some(id(STRANGER)), "it is saved");
+}
