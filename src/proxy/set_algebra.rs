@@ -176,17 +176,17 @@ fn members(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What follows the keys of SINTERCARD.
+/// What follows the keys of SINTERCARD: a limit, any number of times, of which the last counts.
 fn limit(request: &Request<'_>, keys: usize) -> Result<usize, &'static str> {
     let mut rest = request.args_from(2 + keys);
-    match (rest.next(), rest.next(), rest.next()) {
-        (None, ..) => Ok(0),
-        (Some(word), Some(limit), None) if word.eq_ignore_ascii_case(b"limit") => {
-            let limit = parse_i64(limit).and_then(|limit| usize::try_from(limit).ok());
-            limit.ok_or("ERR LIMIT can't be negative")
-        }
-        _ => Err("ERR syntax error"),
+    let mut last = 0;
+    while let Some(word) = rest.next() {
+        let value = rest.next().filter(|_| word.eq_ignore_ascii_case(b"limit"));
+        let number = parse_i64(value.ok_or("ERR syntax error")?);
+        let number = number.and_then(|number| usize::try_from(number).ok());
+        last = number.ok_or("ERR LIMIT can't be negative")?;
     }
+    Ok(last)
 }
 
 #[cfg(test)]
@@ -230,7 +230,10 @@ mod tests {
             ("SINTERCARD 2 x y", 2, ":2|"),
             ("SINTERCARD 2 x y LIMIT 1", 2, ":1|"),
             ("SINTERCARD 2 x y LIMIT 0", 2, ":2|"),
+            ("SINTERCARD 2 x y LIMIT 7 LIMIT 1", 2, ":1|"),
             ("SINTERCARD 2 x y LIMIT -1", 2, "ERR LIMIT can't be negative"),
+            ("SINTERCARD 2 x y LIMIT -1 FOO", 2, "ERR LIMIT can't be negative"),
+            ("SINTERCARD 2 x y LIMIT 1 FOO", 2, "ERR syntax error"),
             ("SINTERCARD 2 x y LIMIT", 2, "ERR syntax error"),
         ] {
             assert_eq!(answer(line, count, &sets[..count as usize]), expected, "{line}");

@@ -106,23 +106,30 @@ impl Core {
         Dispatched::Yes
     }
 
-    /// A request in a transaction was refused before it was known what it is.
+    /// A request was refused before it was known what it is: what the client is told instead.
     pub(super) fn refused_in_multi(
         &mut self,
         id: SessionId,
         error: &[u8],
         now: Instant,
     ) -> Option<Vec<u8>> {
-        let session = &mut self.sessions[id.index()];
-        session.multi()?.dirty = true;
-        // EXEC itself, with arguments: the transaction is over.
+        let queues = match self.sessions[id.index()].multi() {
+            Some(multi) => {
+                multi.dirty = true;
+                true
+            }
+            None => false,
+        };
+        // EXEC itself, with arguments: a transaction is over, and where there is none it is said too.
         if error != EXEC_ARITY {
             return None;
         }
         let mut line = BECAUSE.to_vec();
         line.extend_from_slice(error.strip_prefix(b"ERR ").unwrap_or(error));
-        self.settle_queue(id, now);
-        self.end_transaction(id, now);
+        if queues {
+            self.settle_queue(id, now);
+            self.end_transaction(id, now);
+        }
         Some(line)
     }
 

@@ -95,6 +95,11 @@ fn errors_while_queueing_are_those_of_a_single_server() {
             "+OK|-EXECABORT Transaction discarded because of: wrong number of arguments for \
              'exec' command|-ERR EXEC without MULTI|",
         ),
+        (
+            "EXEC x",
+            "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' \
+             command|",
+        ),
         ("DISCARD", "-ERR DISCARD without MULTI|"),
         ("MULTI|PING|DISCARD|EXEC", "+OK|+QUEUED|+OK|-ERR EXEC without MULTI|"),
         ("MULTI|RESET|EXEC", "+OK|+RESET|-ERR EXEC without MULTI|"),
