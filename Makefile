@@ -37,7 +37,6 @@ suites:
 soak:
 	KEYWAY_REQUIRE_REAL=1 KEYWAY_SEED=random KEYWAY_SEEDS=5000 KEYWAY_ROUNDS=15 KEYWAY_KEYS=100000 cargo test --release -- --nocapture
 	cargo test --release --test sim -- --ignored --nocapture
-	KEYWAY_REQUIRE_REAL=1 cargo test --release --test it admin::steps -- --ignored --nocapture
 
 # Client libraries against the proxy, with their defaults; writes docs/clients.md. Needs redis-py, npm for
 # those of Node, and for the others Debian's libhiredis-dev, ruby-redis, php-cli, php-redis and libredis-perl;

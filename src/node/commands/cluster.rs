@@ -183,8 +183,10 @@ fn flushslots(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Outcome {
     change(ctx, Change::FlushSlots { has_keys })
 }
 
-/// How long replicas may take to confirm SETSLOT, unless it says so itself; as in Valkey.
-const SETSLOT_WITHIN: Duration = Duration::from_secs(2);
+/// How long replicas may take to confirm SETSLOT, unless it says so itself. Valkey waits for two seconds; but
+/// `redis-cli --cluster reshard` gives up at the first refusal and leaves its slot open, and a replica writes
+/// its nodes.conf before it confirms, which a busy disk may hold up for longer.
+const SETSLOT_WITHIN: Duration = Duration::from_secs(10);
 
 /// The change that SETSLOT asks for, and how long its replication may take.
 fn slot_change(ctx: &Ctx<'_>, request: &Request<'_>) -> Result<(Change, Duration), CommandError> {
