@@ -198,7 +198,7 @@ fn sort(ctx: &mut Ctx<'_>, request: &Request<'_>, stores: bool) -> Done {
     let (elements, unordered) = elements(db.read(key))?;
     if let Ok(Some(mut set)) = db.sorted_set_mut(key) {
         // Nobody needs it, but OBJECT ENCODING shows it.
-        set.become_skip_list();
+        set.become_large();
     }
     let len = elements.len();
     let sorted = in_order(&mut db, &options, elements, unordered)?;

@@ -6,8 +6,8 @@ mod intset;
 mod list;
 mod listpack;
 mod pair;
+mod ranking;
 mod set;
-mod skip_list;
 mod sorted_set;
 mod stream;
 

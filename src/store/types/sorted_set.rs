@@ -1,10 +1,10 @@
-//! Sorted sets: a listpack of members and scores while small, a skip list with an index beyond.
+//! Sorted sets: a listpack of members and scores while small, a ranking beyond.
 //!
 //! Both forms keep the members by score and then by their bytes, so that every kind of range
 //! comes down to ranks: [`SortedSet::count_before`] finds where one begins and ends.
 
 use super::listpack::{Item, Listpack};
-use super::skip_list::SkipList;
+use super::ranking::Ranking;
 use crate::store::compact::{CompactOr, Form};
 use crate::store::garbage::FREE_INLINE_MAX;
 use crate::store::hasher::Hasher;
@@ -26,10 +26,10 @@ impl Default for SortedSetLimits {
     }
 }
 
-/// A sorted set: member, score, member, score, … in order, or a skip list.
+/// A sorted set: member, score, member, score, … in order, or a ranking.
 #[derive(Debug)]
 #[repr(transparent)]
-pub struct SortedSet(CompactOr<Listpack, SkipList>);
+pub struct SortedSet(CompactOr<Listpack, Ranking>);
 
 /// The score of an element of a listpack.
 fn score_of(item: Item<'_>) -> f64 {
@@ -129,10 +129,7 @@ impl SortedSet {
                 let starts = std::iter::successors(list.first(), |&at| list.after(list.after(at)?));
                 Some((starts.take_while(|&at| at != wanted).count(), score))
             }
-            Form::Large(list) => {
-                let score = list.score(member)?;
-                Some((list.rank(score, member), score))
-            }
+            Form::Large(list) => list.rank(member),
         }
     }
 
@@ -222,9 +219,8 @@ impl Clone for SortedSet {
         match self.0.get() {
             Form::Compact(list) => Self(CompactOr::compact(list.clone())),
             Form::Large(list) => {
-                let mut copy = SkipList::new(list.hasher());
-                // From the highest down each one lands at the head of the list.
-                for (member, score) in list.iter_from(list.len() - 1, true) {
+                let mut copy = Ranking::new(list.hasher());
+                for (member, score) in list.iter_from(0, false) {
                     copy.insert(member, score);
                 }
                 Self(CompactOr::large(copy))
@@ -250,18 +246,14 @@ impl<'a> SortedSetMut<'a> {
     pub fn make_room_for(&mut self, members: usize, longest: usize) {
         let large = members > self.limits.entries || longest > self.limits.value;
         if large && self.set.is_empty() {
-            self.become_skip_list();
+            self.become_large();
         }
     }
 
     /// Gives a member a score; the old one, if it was there.
     pub fn set(&mut self, member: &[u8], score: f64) -> Option<f64> {
         if let Form::Large(list) = self.set.0.get_mut() {
-            let old = list.update(member, score);
-            if old.is_none() {
-                list.insert(member, score);
-            }
-            return old;
+            return list.set(member, score);
         }
         let old = self.set.score(member);
         if old == Some(score) {
@@ -277,7 +269,7 @@ impl<'a> SortedSetMut<'a> {
                 insert_in_order(list, member, score);
             }
             Form::Compact(_) => {
-                self.become_skip_list();
+                self.become_large();
                 self.set(member, score);
             }
             Form::Large(_) => unreachable!("it was a listpack a moment ago"),
@@ -314,11 +306,11 @@ impl<'a> SortedSetMut<'a> {
     }
 
     /// Gives it the form of a large one.
-    pub fn become_skip_list(&mut self) {
+    pub fn become_large(&mut self) {
         if let Form::Large(_) = self.set.0.get() {
             return;
         }
-        let mut list = SkipList::new(self.hasher);
+        let mut list = Ranking::new(self.hasher);
         let mut buffer = itoa::Buffer::new();
         for (member, score) in self.set.iter() {
             list.insert(member.bytes(&mut buffer), score);
@@ -360,7 +352,7 @@ impl std::ops::Deref for SortedSetMut<'_> {
     }
 }
 
-const _: () = assert!(FREE_INLINE_MAX < 128, "a skip list is worth handing over");
+const _: () = assert!(FREE_INLINE_MAX < 128, "a ranking is worth handing over");
 
 #[cfg(test)]
 mod tests {
