@@ -12,6 +12,9 @@
 //! in exactly one place: the bucket of its hash in the old side while that bucket has not moved,
 //! else in the new side.
 
+mod bucket;
+
+use self::bucket::{Bucket, WAYS};
 use super::hasher::Hasher;
 
 /// What a table holds: something that knows its key.
@@ -20,24 +23,14 @@ pub trait Keyed {
     fn key(&self) -> &[u8];
 }
 
-/// Entries in one bucket before it links to another.
-const WAYS: usize = 6;
 /// A side grows when it holds more entries per bucket than this, on average.
 const FILL_MAX: usize = 6;
-/// A side shrinks when it holds one entry per so many buckets or fewer.
-const SPARSE: usize = 2;
+/// A side shrinks when it holds no more entries per bucket than this, on average.
+const SPARSE: usize = 1;
 /// Buckets of one segment, as a power of two: 8 KiB are taken or given back at a time.
 const SEGMENT_BITS: u32 = 7;
 /// Empty old buckets that a step may skip on top of those it moves.
 const EMPTY_MAX: usize = 16;
-
-#[derive(Debug)]
-struct Bucket<T> {
-    /// The top byte of each entry's hash.
-    tags: [u8; WAYS],
-    entries: [Option<T>; WAYS],
-    more: Option<Box<Bucket<T>>>,
-}
 
 /// Where an entry is. Valid until the next change of its table.
 #[derive(Clone, Copy, Debug)]
@@ -46,128 +39,6 @@ pub struct Place {
     index: usize,
     /// Which way of which bucket of the chain.
     nth: usize,
-}
-
-impl<T> Bucket<T> {
-    const fn new() -> Self {
-        Self { tags: [0; WAYS], entries: [const { None }; WAYS], more: None }
-    }
-
-    fn push(&mut self, tag: u8, entry: T) -> &mut T {
-        let mut bucket = self;
-        loop {
-            if let Some(free) = bucket.entries.iter().position(Option::is_none) {
-                bucket.tags[free] = tag;
-                return bucket.entries[free].insert(entry);
-            }
-            bucket = bucket.more.get_or_insert_with(|| Box::new(Self::new()));
-        }
-    }
-
-    /// Takes one entry from the end of the chain; frees the bucket that this empties.
-    fn pop(&mut self) -> Option<(u8, T)> {
-        if let Some(more) = &mut self.more {
-            let popped = more.pop();
-            if more.is_empty() {
-                self.more = None;
-            }
-            if popped.is_some() {
-                return popped;
-            }
-        }
-        let last = self.entries.iter().rposition(Option::is_some)?;
-        self.entries[last].take().map(|entry| (self.tags[last], entry))
-    }
-
-    #[inline]
-    fn nth(&self, nth: usize) -> Option<&T> {
-        let mut bucket = self;
-        for _ in 0..nth / WAYS {
-            bucket = bucket.more.as_deref()?;
-        }
-        bucket.entries[nth % WAYS].as_ref()
-    }
-
-    #[inline]
-    fn nth_mut(&mut self, nth: usize) -> Option<&mut T> {
-        let mut bucket = self;
-        for _ in 0..nth / WAYS {
-            bucket = bucket.more.as_deref_mut()?;
-        }
-        bucket.entries[nth % WAYS].as_mut()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.more.is_none() && self.entries.iter().all(Option::is_none)
-    }
-
-    /// Entries of the chain.
-    fn count(&self) -> usize {
-        self.iter().count()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        std::iter::successors(Some(self), |bucket| bucket.more.as_deref())
-            .flat_map(|bucket| bucket.entries.iter().flatten())
-    }
-
-    fn iter_mut(&mut self, visit: &mut impl FnMut(&mut T)) {
-        let mut bucket = Some(self);
-        while let Some(this) = bucket {
-            this.entries.iter_mut().flatten().for_each(&mut *visit);
-            bucket = this.more.as_deref_mut();
-        }
-    }
-
-    fn heap_bytes(&self) -> usize {
-        self.more.as_ref().map_or(0, |more| size_of::<Self>() + more.heap_bytes())
-    }
-}
-
-impl<T: Keyed> Bucket<T> {
-    #[inline]
-    fn position(&self, tag: u8, key: &[u8]) -> Option<usize> {
-        let mut bucket = self;
-        let mut first = 0;
-        loop {
-            for way in 0..WAYS {
-                if bucket.tags[way] == tag
-                    && bucket.entries[way].as_ref().is_some_and(|entry| entry.key() == key)
-                {
-                    return Some(first + way);
-                }
-            }
-            bucket = bucket.more.as_deref()?;
-            first += WAYS;
-        }
-    }
-
-    /// Takes an entry out; one from the end of the chain fills its place.
-    fn remove(&mut self, tag: u8, key: &[u8]) -> Option<T> {
-        let way = (0..WAYS).find(|&way| {
-            self.tags[way] == tag
-                && self.entries[way].as_ref().is_some_and(|entry| entry.key() == key)
-        });
-        let Some(way) = way else {
-            let more = self.more.as_deref_mut()?;
-            let removed = more.remove(tag, key);
-            if more.is_empty() {
-                self.more = None;
-            }
-            return removed;
-        };
-        let removed = self.entries[way].take();
-        if let Some(more) = &mut self.more {
-            if let Some((tag, entry)) = more.pop() {
-                self.tags[way] = tag;
-                self.entries[way] = Some(entry);
-            }
-            if more.is_empty() {
-                self.more = None;
-            }
-        }
-        removed
-    }
 }
 
 /// The buckets of one size. A segment that holds nothing yet, or nothing any more, is an empty
@@ -358,22 +229,30 @@ impl<T: Keyed> Table<T> {
 
     /// Takes the entry with this key out.
     pub fn remove(&mut self, key: &[u8]) -> Option<T> {
-        let hash = self.hasher.hash(key);
-        let side = if self.waits(hash) { &mut self.old } else { &mut self.new };
-        let index = (hash & side.mask()) as usize;
-        let removed = side.get_mut(index)?.remove(tag(hash), key)?;
+        let place = self.find(key)?;
+        Some(self.remove_at(place))
+    }
+
+    /// Takes the entry at a place out.
+    ///
+    /// # Panics
+    /// As [`Table::at`].
+    pub fn remove_at(&mut self, place: Place) -> T {
+        let side = if place.old { &mut self.old } else { &mut self.new };
+        let removed = side.get_mut(place.index).and_then(|bucket| bucket.remove(place.nth));
+        let removed = removed.expect("the table has not changed since the place was found");
         self.len -= 1;
         if self.len == 0 {
             self.clear();
-            return Some(removed);
+            return removed;
         }
         self.step(1);
-        if !self.is_resizing() && self.new.bits > 0 && self.len * SPARSE <= self.new.buckets() {
+        if !self.is_resizing() && self.new.bits > 0 && self.len <= self.new.buckets() * SPARSE {
             // To about half full: neither the next insertion nor the next removal resizes again.
             let buckets = (self.len * 2).div_ceil(FILL_MAX).next_power_of_two();
             self.resize(buckets.trailing_zeros());
         }
-        Some(removed)
+        removed
     }
 
     /// Drops everything at once, which takes time in proportion.
@@ -507,37 +386,44 @@ impl<T: Keyed> Table<T> {
     }
 
     /// One of the entries, each about as likely as any other. `random` gives 64 random bits.
-    pub fn random(&self, mut random: impl FnMut() -> u64) -> Option<&T> {
+    pub fn random(&self, random: impl FnMut() -> u64) -> Option<&T> {
+        self.random_place(random).map(|place| self.at(place))
+    }
+
+    /// The place of one of the entries, each about as likely as any other.
+    pub fn random_place(&self, mut random: impl FnMut() -> u64) -> Option<Place> {
         if self.is_empty() {
             return None;
         }
-        let total = self.old.buckets() - self.moved + self.new.buckets();
+        let waiting = self.old.buckets() - self.moved;
+        let total = waiting + self.new.buckets();
         let bucket_at = |n: usize| {
-            let old = self.old.buckets() - self.moved;
-            if n < old { self.old.get(self.moved + n) } else { self.new.get(n - old) }
+            let old = n < waiting;
+            let index = if old { self.moved + n } else { n - waiting };
+            let side = if old { &self.old } else { &self.new };
+            side.get(index).map(|bucket| (bucket, Place { old, index, nth: 0 }))
         };
         // A place that may be empty, drawn until it is not: longer chains weigh as they should, up
         // to as many places as hardly any chain is longer than. During a resize the two sides
-        // differ in how full they are.
-        let places_max = WAYS * 3;
-        let places = if self.is_resizing() {
-            places_max
-        } else {
-            (2 * self.len.div_ceil(total) + 4).min(places_max)
+        // differ in how full they are: the fuller one counts.
+        let filled = match self.is_resizing() {
+            false => self.len.div_ceil(total),
+            true if self.new.bits < self.old.bits => SPARSE << (self.old.bits - self.new.bits),
+            true => FILL_MAX + 1,
         };
+        let places = (2 * filled + 4).min(WAYS * 3);
         for _ in 0..200 {
             let drawn = random();
-            let Some(bucket) = bucket_at((drawn >> 16) as usize % total) else { continue };
-            let place = (drawn & 0xffff) as usize % places.max(bucket.count());
-            if let Some(entry) = bucket.iter().nth(place) {
-                return Some(entry);
+            let Some((bucket, place)) = bucket_at((drawn >> 16) as usize % total) else { continue };
+            let number = (drawn & 0xffff) as usize % places.max(bucket.count());
+            if let Some(nth) = bucket.taken(number) {
+                return Some(Place { nth, ..place });
             }
         }
         // A table that has lost most of its entries a moment ago: the first one after a place.
         let from = random() as usize % total;
-        let buckets = (from..total).chain(0..from);
-        let chain = buckets.filter_map(bucket_at).find(|bucket| !bucket.is_empty());
-        chain.and_then(|bucket| bucket.iter().next())
+        let mut buckets = (from..total).chain(0..from).filter_map(bucket_at);
+        buckets.find_map(|(bucket, place)| Some(Place { nth: bucket.taken(0)?, ..place }))
     }
 
     /// All entries, in no order.

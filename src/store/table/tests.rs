@@ -88,7 +88,9 @@ fn a_pick_ends_in_a_table_that_is_all_but_empty() {
         let hash = table.hasher.hash(n.to_string().as_bytes());
         let side = if table.waits(hash) { &mut table.old } else { &mut table.new };
         let index = (hash & side.mask()) as usize;
-        side.get_mut(index).unwrap().remove(tag(hash), n.to_string().as_bytes());
+        let bucket = side.get_mut(index).unwrap();
+        let nth = bucket.position(tag(hash), n.to_string().as_bytes()).unwrap();
+        bucket.remove(nth);
     }
     table.len = 1;
     let mut state = 7;
@@ -185,4 +187,25 @@ proptest! {
         let missed: Vec<u32> = (0..100).filter(|n| !seen.contains(n)).collect();
         prop_assert!(missed.is_empty(), "missed {:?}", missed);
     }
+}
+
+#[test]
+fn entries_are_drawn_evenly_and_taken_out_at_their_place_while_the_table_shrinks() {
+    let mut random = crate::store::Random::new(4);
+    let mut table = table();
+    for n in 0..4_000 {
+        table.insert_new(pair(n));
+    }
+    // Drawn until few are left, through several resizes: those that stay are drawn evenly too.
+    let mut sum = 0u64;
+    let taken = 3_900;
+    for _ in 0..taken {
+        let place = table.random_place(|| random.next()).unwrap();
+        sum += u64::from(table.remove_at(place).1);
+        assert!(table.len() == table.iter().count() || table.len() % 97 != 0);
+    }
+    let mean = sum / taken;
+    assert!((1_900..2_100).contains(&mean), "{mean}");
+    let buckets = table.buckets();
+    assert!(buckets.0 + buckets.1 <= 256, "{buckets:?}");
 }

@@ -315,9 +315,10 @@ impl<'a> SetMut<'a> {
     pub fn add(&mut self, member: &[u8]) -> bool {
         match (self.set.form_mut(), self.limits) {
             (FormMut::Table(table), _) => {
-                let added = !table.contains(member);
+                let hash = table.hasher().hash(member);
+                let added = table.find_hashed(hash, member).is_none();
                 if added {
-                    table.insert_new(Member::new(member));
+                    table.insert_new_hashed(hash, Member::new(member));
                 }
                 added
             }
@@ -384,6 +385,10 @@ impl<'a> SetMut<'a> {
         random: impl FnMut() -> u64,
         read: impl FnOnce(Item<'_>) -> R,
     ) -> Option<R> {
+        if let FormMut::Table(table) = self.set.form_mut() {
+            let place = table.random_place(random)?;
+            return Some(read(Item::Bytes(table.remove_at(place).key())));
+        }
         let member = self.set.random(random)?;
         let result = read(member);
         match member {

@@ -54,6 +54,27 @@ fn a_list_is_a_listpack_up_to_the_limit_and_again_below_half_of_it() {
     }
 }
 
+/// What Valkey 9.1.2 makes of one RPUSH to a list that holds `x`: it weighs the elements' own bytes,
+/// so that a listpack may pass the limit by what each takes besides. Redis 7.0.15 cuts the fourth after the
+/// 132 that fit.
+#[test]
+fn what_one_command_adds_is_weighed_once() {
+    let large = |bytes: usize, elements: usize| vec![vec![b'v'; bytes]; elements];
+    for (elements, encoding, nodes) in [
+        (large(7, 900), "listpack", vec![901]),
+        (large(60, 130), "listpack", vec![131]),
+        ([large(1308, 2), large(1820, 2), large(32, 57)].concat(), "listpack", vec![62]),
+        (large(60, 136), "listpack", vec![137]),
+        (large(60, 137), "quicklist", vec![132, 6]),
+    ] {
+        let mut list = pushed(ListLimit::default(), &[b"x"]);
+        let mut change = ListMut::new(&mut list, ListLimit::default());
+        change.make_room_for(elements.iter().map(Vec::as_slice));
+        elements.iter().for_each(|element| change.push(End::Tail, element));
+        assert_eq!((list.encoding(), node_lengths(&list)), (encoding, nodes));
+    }
+}
+
 #[test]
 fn nodes_that_are_cut_off_in_numbers_are_given_back_to_be_freed_elsewhere() {
     let limit = ListLimit::Elements(2);
