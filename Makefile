@@ -1,6 +1,6 @@
 # What CONTRIBUTING.md names. `make check` is what CI runs, less the installation of servers.
 
-.PHONY: check fmt lint test doc docs bench memory speed stalls suites client-suites matrix soak fuzz
+.PHONY: check fmt lint test doc docs bench memory speed persistence stalls suites client-suites matrix soak fuzz
 
 check: fmt lint doc test
 
@@ -66,6 +66,11 @@ memory:
 speed:
 	cargo build --profile dist
 	benches/node_speed.py target/dist/keyway redis-server
+
+# Saving, loading, full sync and MIGRATE beside redis-server, and a snapshot under load.
+persistence:
+	cargo build --profile dist
+	benches/persistence.py target/dist/keyway redis-server
 
 # The longest that a command holds up others while much expires or is freed.
 stalls:

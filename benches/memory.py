@@ -67,9 +67,10 @@ def free_port():
 
 
 class Server:
-    def __init__(self, binary, launcher=()):
+    def __init__(self, binary, launcher=(), folder=None):
+        """Starts it, in a folder of its own or in that of one that ran before."""
         self.port = free_port()
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = folder or tempfile.TemporaryDirectory()
         node = ["node"] if os.path.basename(binary) == "keyway" else []
         arguments = ["--port", str(self.port), "--save", "", "--dir", self.folder.name]
         self.process = subprocess.Popen(

@@ -202,7 +202,7 @@ fn entries_are_drawn_evenly_and_taken_out_at_their_place_while_the_table_shrinks
     for _ in 0..taken {
         let place = table.random_place(|| random.next()).unwrap();
         sum += u64::from(table.remove_at(place).1);
-        assert!(table.len() == table.iter().count() || table.len() % 97 != 0);
+        assert!(table.len() == table.iter().count() || !table.len().is_multiple_of(97));
     }
     let mean = sum / taken;
     assert!((1_900..2_100).contains(&mean), "{mean}");
