@@ -62,7 +62,7 @@ impl SlotSet {
 
     /// Whether no slot is in the set.
     pub fn is_empty(&self) -> bool {
-        self.bits.iter().all(|&byte| byte == 0)
+        *self.bits == [0; Self::BYTES]
     }
 
     /// The slots, in order.

@@ -7,7 +7,7 @@ mod rounds;
 
 use crate::support::{Client, Cluster, Kind, wait_for};
 use keyway::resp::Reply;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Of the nodes of [`Cluster`].
@@ -127,6 +127,15 @@ fn a_replica_of_valkey_is_elected_by_our_votes() {
     a_killed_primary_is_replaced(&[Kind::Keyway; 3], Kind::Valkey);
 }
 
+/// Tells the writers to stop, however the test goes on.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// CLUSTER FAILOVER to the replica and back again: nothing that was acknowledged is lost.
 fn an_operator_changes_primaries(primaries: &[Kind], replica: Kind) {
     let Some(cluster) = Cluster::mixed(primaries, &[replica]) else { return };
@@ -134,13 +143,22 @@ fn an_operator_changes_primaries(primaries: &[Kind], replica: Kind) {
     let mut all: Vec<String> = Vec::new();
     for round in 0..rounds() * 2 {
         let tag = cluster.key_of(0, &format!("round {round}"));
-        let acknowledged = AtomicUsize::new(0);
+        let (acknowledged, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        // One that still loads what its primary has sent refuses.
+        wait_for("the replica to have loaded", SOON, || {
+            cluster.nodes()[new].info("master_link_status") == "up"
+        });
         // Writes go on until the node that takes them says that it is not the one any more.
         let writer = std::thread::scope(|scope| {
+            // Also when a wait below fails: the scope waits for its threads.
+            let _stop = StopAtEnd(&stop);
             let writing = scope.spawn(|| {
                 let mut written = Vec::new();
                 let mut client = cluster.nodes()[old].client();
                 for n in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
                     let key = format!("{{{tag}}}:{n}");
                     match client.call(&["SET", &key, &format!("value of {key}")]) {
                         Reply::Simple(_) => {

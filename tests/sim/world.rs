@@ -9,7 +9,7 @@ use crate::data::{Conn, Data};
 use crate::streams::Streams;
 use keyway::bus::{self, Change, Input, IpRange, LinkId, Member, Options, Output, Refusal};
 use keyway::clock::Now;
-use keyway::cluster::{Durable, NodeFlags, NodeId, Slot, SlotSet};
+use keyway::cluster::{Durable, Epoch, NodeFlags, NodeId, Slot, SlotSet};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher};
@@ -40,6 +40,9 @@ pub(crate) struct Host {
     /// How often it has started: events of an earlier life do not reach a later one.
     life: u32,
 }
+
+/// What a host believes of a node: its name, address, flags and epoch, and its slots.
+type Belief<'a> = ((NodeId, Option<IpAddr>, NodeFlags, Epoch), &'a SlotSet);
 
 /// One end of a connection.
 type End = (usize, LinkId);
@@ -501,20 +504,34 @@ impl World {
         }
     }
 
-    /// What one host believes of everyone, in words.
-    fn belief(&self, host: &Host) -> Vec<String> {
-        let records = host.member.view().records();
-        let line = |record: &keyway::cluster::NodeRecord| {
-            let flags = record.flags.without(NodeFlags::MYSELF);
-            let (ip, epoch, slots) = (record.ip, record.config_epoch, &record.slots);
-            format!("{} {ip:?} {flags} {epoch} {slots}", record.id)
-        };
-        records.iter().map(line).collect()
+    /// What one host believes of everyone, in order of ids.
+    fn belief(host: &Host) -> Vec<Belief<'_>> {
+        // The others are between two nodes, or about what a node can do.
+        let shown = [
+            NodeFlags::PFAIL,
+            NodeFlags::FAIL,
+            NodeFlags::HANDSHAKE,
+            NodeFlags::NOADDR,
+            NodeFlags::NOFAILOVER,
+        ]
+        .into_iter()
+        .fold(NodeFlags::PRIMARY.with(NodeFlags::REPLICA), NodeFlags::with);
+        let view = host.member.view();
+        let mut all: Vec<Belief<'_>> = view
+            .nodes()
+            .map(|(_, node)| {
+                let claims = node.primary.map_or(node, |primary| view.node(primary));
+                let flags = node.flags.only(shown);
+                ((node.id, node.address.ip, flags, claims.config_epoch), node.slots())
+            })
+            .collect();
+        all.sort_unstable_by_key(|(known, _)| known.0);
+        all
     }
 
     /// Whether all that are alive believe the same.
     pub(crate) fn agrees(&self) -> bool {
-        let mut beliefs = self.alive().map(|host| self.belief(host));
+        let mut beliefs = self.alive().map(Self::belief);
         let first = beliefs.next().expect("somebody is alive");
         let all_alike = beliefs.all(|belief| belief == first);
         all_alike
@@ -564,8 +581,8 @@ impl World {
             let state = if host.member.view().state_ok { "ok" } else { "fail" };
             let myself = host.member.view().myself();
             text += &format!("{} of shard {:?} {state}\n", myself.id, myself.shard_id);
-            for line in self.belief(host) {
-                text += &format!("    {line}\n");
+            for ((id, ip, flags, epoch), slots) in Self::belief(host) {
+                text += &format!("    {id} {ip:?} {flags} {epoch} {slots}\n");
             }
         }
         text

@@ -6,7 +6,7 @@
 //! `KEYWAY_ROUNDS` says how many of each.
 
 use super::ledger::{Ledger, Outcome, write};
-use super::{NODE_TIMEOUT, PROMOTION_MAX, SOON, is_primary};
+use super::{NODE_TIMEOUT, PROMOTION_MAX, SOON, StopAtEnd, is_primary};
 use crate::support::{Client, Cluster, Kind, eventually, wait_for};
 use keyway::resp::Reply;
 use std::collections::BTreeMap;
@@ -272,15 +272,6 @@ fn list(cluster: &Cluster, node: usize, key: &str) -> Vec<u64> {
     let items = reply.as_array().expect("just looked at");
     let number = |item: &Reply| item.as_str().and_then(|text| text.parse().ok());
     items.iter().map(|item| number(item).expect("a number")).collect()
-}
-
-/// Tells the writers to stop, however the test goes on.
-struct StopAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// How many rounds: `max` in the long form of the proof.
