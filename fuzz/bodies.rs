@@ -8,6 +8,10 @@ use keyway::bus;
 use keyway::cluster::{Durable, View};
 use keyway::config::check_proxy;
 use keyway::resp::{Limits, ReplyScanner, RequestDecoder, parse_reply, split_inline};
+use keyway::store::rdb::{
+    Crc64, Loaded, PAYLOAD_MIN, RdbError, RdbEvent, RdbReader, dump, restore,
+};
+use keyway::store::{Keyed, Keyspace, KeyspaceOptions};
 
 /// Small enough that no input of a fuzzer is refused for its size alone.
 const LIMITS: Limits = Limits {
@@ -109,6 +113,59 @@ pub(crate) fn bus_packet(data: &[u8]) {
             assert_eq!(format!("{again:?}"), format!("{packet:?}"));
         }
     }
+}
+
+/// A node's data, before anything is in it.
+fn keyspace() -> Keyspace {
+    Keyspace::new(KeyspaceOptions { by_slot: true, databases: 1, seed: (1, 2) })
+}
+
+/// Reads a payload whose checksum is made right first: it keeps out accidents, and nobody who means harm.
+pub(crate) fn restored(data: &[u8]) -> Result<Loaded, RdbError> {
+    let body = data.len().checked_sub(PAYLOAD_MIN).ok_or(RdbError::Short)?;
+    let mut payload = data[..body].to_vec();
+    payload.extend_from_slice(&10_u16.to_le_bytes());
+    payload.extend_from_slice(&Crc64::of(&payload).to_le_bytes());
+    restore(&payload, keyspace().value_limits())
+}
+
+/// What RESTORE takes: what is read is what DUMP writes of it, and what is refused leaves nothing.
+pub(crate) fn rdb_payload(data: &[u8]) {
+    let _ = restore(data, keyspace().value_limits());
+    let Ok(loaded) = restored(data) else { return };
+    let dumped = |loaded: Loaded| {
+        let mut out = Vec::new();
+        dump(&mut out, &loaded.into_entry(b"key", None), false);
+        out
+    };
+    let first = dumped(loaded);
+    let again = restore(&first, keyspace().value_limits()).expect("what we write we read");
+    assert_eq!(dumped(again).len(), first.len(), "nothing is lost or doubled");
+}
+
+/// Reads a file in pieces: which keys there are, and how it ended. One that is cut ends too soon.
+pub(crate) fn rdb_keys(data: &[u8], step: usize) -> (Vec<Vec<u8>>, Option<RdbError>) {
+    let mut reader = RdbReader::new(keyspace().value_limits());
+    let mut keys = Vec::new();
+    for piece in data.chunks(step.max(1)) {
+        reader.feed(piece);
+        loop {
+            match reader.next() {
+                Ok(Some(RdbEvent::Key { entry, .. })) => keys.push(entry.key().to_vec()),
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => return (keys, Some(error)),
+            }
+        }
+        assert!(reader.position() <= data.len() as u64);
+    }
+    let ended = reader.is_done();
+    (keys, (!ended).then_some(RdbError::Short))
+}
+
+/// A file of a data set: the same however it is cut.
+pub(crate) fn rdb_file(data: &[u8]) {
+    assert_eq!(rdb_keys(data, 7), rdb_keys(data, data.len()));
 }
 
 /// A configuration file: every mistake has a place within the file.

@@ -4,6 +4,7 @@ use crate::cluster::Endpoint;
 use crate::config::{self, ProxyConfig, Workers};
 use crate::net::Shutdown;
 use crate::proxy::io::ShellOptions;
+use crate::secret::Secret;
 use crate::serve::Serving;
 use crate::telemetry::logging::{self, LogFormat, LogOptions};
 use crate::telemetry::{self, HttpServer};
@@ -108,6 +109,12 @@ struct UpArgs {
     /// Where /metrics, /healthz and /readyz are
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9379")]
     http: SocketAddr,
+    /// The password that clients of the proxy must give. The nodes take clients of this host alone
+    #[arg(long, value_name = "PASSWORD", env = "KEYWAY_REQUIREPASS", hide_env_values = true)]
+    requirepass: Option<String>,
+    /// Whether the proxy turns clients of other hosts away while there is no password
+    #[arg(long, value_name = "yes|no", value_parser = yes_or_no, default_value = "yes")]
+    protected_mode: bool,
     /// One folder per node is kept here: its identity and its log
     #[arg(long, value_name = "DIR", default_value = "./keyway-data")]
     dir: PathBuf,
@@ -140,6 +147,9 @@ struct ProxyArgs {
     /// The password that clients must give
     #[arg(long, value_name = "PASSWORD", env = "KEYWAY_REQUIREPASS", hide_env_values = true)]
     requirepass: Option<String>,
+    /// Whether clients of other hosts are turned away while there is no password [default: yes]
+    #[arg(long, value_name = "yes|no", value_parser = yes_or_no)]
+    protected_mode: Option<bool>,
     /// The user that the proxy is to the nodes
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
@@ -255,6 +265,8 @@ fn up(args: &UpArgs) -> Result<ExitCode> {
         http: args.http,
         dir: args.dir.clone(),
         workers: args.workers.resolve().get(),
+        password: args.requirepass.as_deref().map(Secret::new),
+        protected_mode: args.protected_mode,
     };
     runtime()?.block_on(async {
         let stop = Shutdown::on_signals().context("cannot handle signals")?;
@@ -295,6 +307,15 @@ fn proxy(args: &ProxyArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// As redis.conf has it.
+fn yes_or_no(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("expected yes or no"),
+    }
+}
+
 impl ProxyArgs {
     /// The file, if there is one, with the options over it.
     fn config(&self) -> Result<ProxyConfig> {
@@ -315,13 +336,16 @@ impl ProxyArgs {
             config.http = Some(http);
         }
         if let Some(password) = &self.requirepass {
-            config.password = Some(crate::secret::Secret::new(password));
+            config.password = Some(Secret::new(password));
+        }
+        if let Some(protected_mode) = self.protected_mode {
+            config.protected_mode = protected_mode;
         }
         if let Some(user) = &self.user {
             config.backend.user = Some(user.clone());
         }
         if let Some(password) = &self.password {
-            config.backend.password = Some(crate::secret::Secret::new(password));
+            config.backend.password = Some(Secret::new(password));
         }
         self.log.over(&mut config.log);
         anyhow::ensure!(

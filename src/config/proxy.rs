@@ -34,6 +34,8 @@ pub struct ProxyConfig {
     /// What clients must send with AUTH; nothing if absent.
     #[serde(with = "secret_option")]
     pub password: Option<Secret>,
+    /// Whether clients of other hosts are turned away while there is no password.
+    pub protected_mode: bool,
     /// Who the proxy is to the nodes.
     pub backend: BackendConfig,
     /// Where commands that only read are sent.
@@ -62,6 +64,7 @@ impl Default for ProxyConfig {
             workers: Workers::Auto,
             http: None,
             password: None,
+            protected_mode: true,
             backend: BackendConfig::default(),
             read_from: ReadFromConfig::default(),
             admin_commands: false,
@@ -81,6 +84,7 @@ impl ProxyConfig {
         Options {
             seeds: self.seeds.clone(),
             password: self.password.clone(),
+            protected_mode: self.protected_mode,
             backend_user: self.backend.user.clone(),
             backend_password: self.backend.password.clone(),
             address_map: self.address_map.clone(),

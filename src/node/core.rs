@@ -173,7 +173,7 @@ impl Core {
         let open = server.settings.password.is_none();
         let id = server.clients.next_id();
         let session = Session::new(id, addresses, now, open);
-        if server.settings.protected_mode && open && !session.is_local() {
+        if server.settings.protected_mode && open && !session.is_of_this_host() {
             server.stats.rejected_connections += 1;
             return Err(Refusal::Protected);
         }

@@ -186,6 +186,13 @@ impl Session {
         self.addresses.peer.ip().to_canonical().is_loopback()
     }
 
+    /// Whether it comes from this host: by loopback, or from the very address that it connected to,
+    /// which no packet from elsewhere can have.
+    pub(super) fn is_of_this_host(&self) -> bool {
+        let Addresses { peer, local, .. } = &self.addresses;
+        self.is_local() || peer.ip() == local.ip()
+    }
+
     /// Whether it has come by `unixsocket`, which has no ports.
     fn is_by_file(&self) -> bool {
         self.addresses.descriptor >= 0 && self.addresses.peer.port() == 0

@@ -3,6 +3,7 @@
 //! [`core::Core`] is one worker's machine; the other modules are what it is made of. Only
 //! [`io`] knows sockets, threads and the clock.
 
+mod admission;
 mod backends;
 mod buffer;
 mod census;

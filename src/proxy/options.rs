@@ -14,6 +14,8 @@ pub struct Options {
     pub seeds: Vec<Endpoint>,
     /// What clients must give to AUTH or HELLO; nothing lets everyone in.
     pub password: Option<Secret>,
+    /// Whether clients of other hosts are turned away while there is no password.
+    pub protected_mode: bool,
     /// The user that the proxy is towards the nodes; `default` when absent.
     pub backend_user: Option<String>,
     /// The password of that user.
@@ -94,6 +96,7 @@ impl Default for Options {
         Self {
             seeds: Vec::new(),
             password: None,
+            protected_mode: true,
             backend_user: None,
             backend_password: None,
             address_map: BTreeMap::new(),

@@ -22,6 +22,7 @@ pub use parent::end_with_parent;
 use crate::cluster::Endpoint;
 use crate::net::Shutdown;
 use crate::proxy::io::ShellOptions;
+use crate::secret::Secret;
 use crate::serve::Serving;
 use crate::telemetry::HttpServer;
 use anyhow::{Context, Result};
@@ -55,6 +56,10 @@ pub struct Options {
     pub dir: PathBuf,
     /// Threads of the proxy, at least 1.
     pub workers: usize,
+    /// What clients of the proxy must give. The nodes take clients of this host alone.
+    pub password: Option<Secret>,
+    /// Whether the proxy turns clients of other hosts away while there is no password.
+    pub protected_mode: bool,
 }
 
 impl Default for Options {
@@ -68,6 +73,8 @@ impl Default for Options {
             http: (Ipv4Addr::LOCALHOST, 9379).into(),
             dir: "./keyway-data".into(),
             workers: 1,
+            password: None,
+            protected_mode: true,
         }
     }
 }
@@ -124,6 +131,8 @@ pub async fn run(options: &Options, stop: &Shutdown) -> Result<()> {
 
     let proxy = crate::proxy::Options {
         seeds: options.endpoints(),
+        password: options.password.clone(),
+        protected_mode: options.protected_mode,
         drain_timeout: DRAIN_TIMEOUT,
         ..crate::proxy::Options::default()
     };

@@ -2,6 +2,7 @@
 
 use super::worker::WorkerHandle;
 use crate::proxy::Options;
+use crate::proxy::admission::Refusal;
 use crate::proxy::core::Shared;
 use socket2::{Domain, Socket, TcpKeepalive, Type};
 use std::io::{self, Write as _};
@@ -52,11 +53,13 @@ impl Acceptor {
         workers: Arc<Vec<WorkerHandle>>,
     ) {
         let mut exhausted = false;
+        // One line is enough: there may be thousands a second.
+        let mut warned = false;
         loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => {
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => {
                     exhausted = false;
-                    stream
+                    accepted
                 }
                 Err(error) => {
                     // Out of descriptors or memory: what is connected goes on, and trying again at
@@ -71,8 +74,14 @@ impl Acceptor {
                 }
             };
             let Ok(stream) = stream.into_std() else { continue };
-            if shared.clients.load(Ordering::Relaxed) >= options.clients_max {
-                refuse(stream);
+            // One that has gone again has no address any more.
+            let Ok(local) = stream.local_addr() else { continue };
+            let clients = shared.clients.load(Ordering::Relaxed);
+            if let Err(refusal) = options.admit(peer.ip(), local.ip(), clients) {
+                refuse(stream, refusal);
+                if refusal == Refusal::Protected && !std::mem::replace(&mut warned, true) {
+                    tracing::warn!(%peer, "turned a client of another host away: {refusal}");
+                }
                 continue;
             }
             prepare(&stream);
@@ -85,9 +94,9 @@ impl Acceptor {
     }
 }
 
-/// Too many clients: said in Redis's words, as far as the socket takes them at once.
-fn refuse(mut stream: StdStream) {
-    let _ = stream.write(b"-ERR max number of clients reached\r\n");
+/// Says why, as far as the socket takes it at once.
+fn refuse(mut stream: StdStream, refusal: Refusal) {
+    let _ = stream.write(format!("-{refusal}\r\n").as_bytes());
 }
 
 /// Small replies go out at once, and a client that is gone without a word is noticed.

@@ -18,6 +18,7 @@ mod scars;
 mod scripts;
 mod set_algebra;
 mod states;
+mod strangers;
 mod streams;
 mod subscriptions;
 mod tracking;
