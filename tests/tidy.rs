@@ -93,7 +93,11 @@ const LAYERS: &[(&str, &[&str], bool)] = &[
     ),
     ("admin/io", &["resp", "cluster", "clock", "secret", "config", "net", "telemetry"], true),
     ("serve", &["net", "proxy", "telemetry"], true),
-    ("up", &["admin", "clock", "cluster", "net", "proxy", "serve", "telemetry", "cli"], true),
+    (
+        "up",
+        &["admin", "clock", "cluster", "net", "proxy", "secret", "serve", "telemetry", "cli"],
+        true,
+    ),
     (
         "cli",
         &[
