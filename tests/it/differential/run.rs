@@ -171,7 +171,8 @@ impl<'a> Pair<'a> {
                 if !reference.starts_with(b"-") {
                     self.fine.insert(line.text);
                 }
-                if line.rule.same(reference, subject) {
+                let same = |reference: &[u8]| line.rule.same(reference, subject);
+                if same(reference) || same(&exceptions::as_text(reference)) {
                     return true;
                 }
                 if exceptions::parts_by_chance(&drawn.command, reference, subject) {
