@@ -174,7 +174,10 @@ def longest_command(server):
 
 def under_load(binary, options):
     """The most memory and the longest command with a load alone, and with a snapshot beside it."""
-    server = Server(binary, ["taskset", "-c", str(options.server_core)])
+    launcher = ["taskset", "-c", str(options.server_core)]
+    if options.nice:
+        launcher = ["nice", "-n", str(options.nice), *launcher]
+    server = Server(binary, launcher)
     pid, keys = server.process.pid, options.snapshot_keys
     most, ended = [0], threading.Event()
 
@@ -216,6 +219,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--snapshot-keys", type=int, default=5_000_000, help="0: no load")
+    parser.add_argument("--nice", type=int, help="of a server under load: -20 on a busy machine, as root")
     parser.add_argument("--server-core", type=int, default=1)
     parser.add_argument("--client-core", type=int, default=0)
     parser.add_argument("servers", nargs=2)

@@ -139,16 +139,28 @@ class Run:
         self.fill("list")
         self.measure("list of %d: LTRIM to 2" % self.members, [["LTRIM", "big", "-2", "-1"]])
         self.server.ask("FLUSHALL")
-        self.fill("stream")
-        self.server.ask("XGROUP", "CREATE", "big", "group", "0")
-        reads = self.members // 1000
-        self.server.fill(
-            lambda n: [command("XREADGROUP", "GROUP", "group", "c", "COUNT", 1000, "STREAMS", "big", ">")],
-            reads,
-        )
-        self.measure(
-            "%d pending: XGROUP DESTROY" % (reads * 1000), [["XGROUP", "DESTROY", "big", "group"]]
-        )
+        last = str(self.members - 10)
+        for what in (["ZREMRANGEBYRANK", "big", "5", last], ["ZREMRANGEBYSCORE", "big", "-inf", last]):
+            self.fill("sorted set")
+            self.measure("sorted set of %d: %s" % (self.members, " ".join(what)), [what])
+            self.server.ask("FLUSHALL")
+        for store in (["ZUNIONSTORE", "big", "1", "small"], ["SUNIONSTORE", "big", "few"]):
+            self.fill("set" if store[0].startswith("S") else "sorted set")
+            self.server.ask("ZADD", "small", "1", "x")
+            self.server.ask("SADD", "few", "x")
+            self.measure("%s over %d" % (store[0], self.members), [store])
+            self.server.ask("FLUSHALL")
+        # DELCONSUMER looks for what is pending for this one among all that is pending.
+        for end in (["XGROUP", "DESTROY", "big", "group"], ["XGROUP", "DELCONSUMER", "big", "group", "c"]):
+            self.fill("stream")
+            self.server.ask("XGROUP", "CREATE", "big", "group", "0")
+            reads = self.members // 1000
+            self.server.fill(
+                lambda n: [command("XREADGROUP", "GROUP", "group", "c", "COUNT", 1000, "STREAMS", "big", ">")],
+                reads,
+            )
+            self.measure("%d pending: %s" % (reads * 1000, " ".join(end[:2])), [end])
+            self.server.ask("FLUSHALL")
         print(
             "\n%s: no command that frees ran for more than %.0f µs, and no other beside them for "
             "more than %.0f µs\n" % (self.name, self.worst_own, self.worst),

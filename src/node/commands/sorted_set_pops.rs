@@ -6,7 +6,7 @@ use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::node::events::Class;
 use crate::resp::{Encoder, Protocol, Request};
-use crate::store::Db;
+use crate::store::{Db, Value};
 
 pub(super) const HANDLERS: Handlers =
     &[("zmpop", zmpop), ("zpopmax", zpopmax), ("zpopmin", zpopmin)];
@@ -55,7 +55,8 @@ fn pop(
     if count == len {
         db.remove(key);
     } else {
-        set.remove_ranks(if reverse { len - count } else { 0 }, count);
+        let old = set.remove_ranks(if reverse { len - count } else { 0 }, count);
+        old.into_iter().for_each(|old| db.discard(Value::SortedSet(old)));
     }
     Ok(count)
 }

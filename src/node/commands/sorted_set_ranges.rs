@@ -7,7 +7,7 @@ use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::node::events::Class;
 use crate::resp::Request;
-use crate::store::SortedSet;
+use crate::store::{SortedSet, Value};
 use crate::value::parse_double_bound;
 use std::ops::Range as Ranks;
 
@@ -348,7 +348,8 @@ fn remove(ctx: &mut Ctx<'_>, request: &Request<'_>, by: By, event: &str) -> Done
         if removed == set.len() {
             db.remove(key);
         } else {
-            set.remove_ranks(ranks.start, removed);
+            let old = set.remove_ranks(ranks.start, removed);
+            old.into_iter().for_each(|old| db.discard(Value::SortedSet(old)));
         }
     }
     if removed > 0 {

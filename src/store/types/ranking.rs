@@ -14,6 +14,7 @@ mod tree;
 use self::index::Index;
 use self::tree::Tree;
 use super::arena::{Arena, NONE};
+use crate::store::garbage::FREE_INLINE_MAX;
 use crate::store::hasher::Hasher;
 use crate::store::thin::Thin;
 
@@ -140,6 +141,23 @@ impl Ranking {
             let Some(id) = self.tree.remove_at(&self.nodes, rank) else { return };
             self.forget(id);
         }
+    }
+
+    /// Whether removing so many members, one by one, takes longer than adding those that stay to
+    /// a ranking of their own.
+    pub(super) fn is_cheaper_to_rebuild_without(&self, count: usize) -> bool {
+        const FEW: usize = 4;
+        count > FREE_INLINE_MAX && self.len().saturating_sub(count) <= count / FEW
+    }
+
+    /// The members but for `count` of them from a rank on.
+    pub(super) fn without(&self, rank: usize, count: usize) -> Self {
+        let mut rest = Self::new(self.hasher);
+        let before = self.iter_from(0, false).take(rank);
+        for (member, score) in before.chain(self.iter_from(rank + count, false)) {
+            rest.insert(member, score);
+        }
+        rest
     }
 
     fn forget(&mut self, id: u32) -> f64 {

@@ -291,8 +291,10 @@ impl<'a> SortedSetMut<'a> {
         }
     }
 
-    /// Removes `count` members from a rank on.
-    pub fn remove_ranks(&mut self, rank: usize, count: usize) {
+    /// Removes `count` members from a rank on. Gives back what takes long to free: where few of
+    /// many stay, those are put into a set of their own.
+    #[must_use = "what takes long to free is to be freed elsewhere"]
+    pub fn remove_ranks(&mut self, rank: usize, count: usize) -> Option<SortedSet> {
         match self.set.0.get_mut() {
             Form::Compact(list) => {
                 if let Some(at) = list.seek(rank as i64 * 2)
@@ -300,8 +302,17 @@ impl<'a> SortedSetMut<'a> {
                 {
                     list.remove(at, count * 2);
                 }
+                None
             }
-            Form::Large(list) => list.remove_ranks(rank, count),
+            Form::Large(list) if list.is_cheaper_to_rebuild_without(count) => {
+                let rest = list.without(rank, count);
+                let old = std::mem::replace(list, rest);
+                Some(SortedSet(CompactOr::large(old)))
+            }
+            Form::Large(list) => {
+                list.remove_ranks(rank, count);
+                None
+            }
         }
     }
 
@@ -381,6 +392,23 @@ mod tests {
         let mut edit = SortedSetMut::new(&mut set, limits, Hasher::new(1, 2));
         edit.set(b"12345", 1.0);
         assert_eq!(edit.encoding(), "skiplist");
+    }
+
+    #[test]
+    fn what_is_cut_off_a_large_one_is_given_back_where_little_stays() {
+        let limits = SortedSetLimits::default();
+        for (rank, count, given_back) in [(100, 850, true), (0, 900, true), (300, 500, false)] {
+            let mut set = SortedSet::new();
+            let mut edit = SortedSetMut::new(&mut set, limits, Hasher::new(1, 2));
+            for n in 0..1000 {
+                edit.set(format!("{n:04}").as_bytes(), f64::from(n));
+            }
+            let mut left = all(&edit);
+            left.drain(rank..rank + count);
+            let old = edit.remove_ranks(rank, count);
+            assert_eq!(old.map(|old| old.len()), given_back.then_some(1000));
+            assert_eq!((all(&set), set.encoding()), (left, "skiplist"));
+        }
     }
 
     proptest! {
