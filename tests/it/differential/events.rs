@@ -71,7 +71,7 @@ fn compare(group: &Group, classes: &str) {
     let Some(reference) = Server::redis(&directives) else { return };
     let subject = Server::keyway_node(&directives);
     let mut sides = [Side::new(&reference, classes), Side::new(&subject, classes)];
-    let commands = number_from_env("KEYWAY_DIFF_COMMANDS").map_or(COMMANDS / 2, |n| n as usize);
+    let commands = number_from_env("KEYWAY_DIFF_COMMANDS").map_or(COMMANDS / 4, |n| n as usize);
     let seed = seed();
     println!("events of {}: seed {seed}, {commands} commands", group.name);
     let mut rng = SmallRng::seed_from_u64(seed);
