@@ -417,4 +417,4 @@ fn put_broadcast(broadcast: &Broadcast, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -153,7 +153,7 @@ fn relabelled(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// Packets that are none, by what is wrong with them.
-fn malformed() -> Vec<(String, Vec<u8>)> {
+pub(in crate::bus) fn malformed() -> Vec<(String, Vec<u8>)> {
     let mut corpus: Vec<(String, Vec<u8>)> = Vec::new();
     let mut add = |what: String, bytes: Vec<u8>| corpus.push((what, bytes));
     let all = samples();
@@ -227,6 +227,21 @@ fn malformed_packets_are_refused_and_none_panics() {
     assert!(corpus.len() >= 80, "{} kinds", corpus.len());
     for (what, bytes) in corpus {
         assert!(decode(&bytes.into()).is_err(), "{what} was believed");
+    }
+}
+
+/// `KEYWAY_REWRITE=1` writes them.
+#[test]
+fn the_fuzzer_begins_with_every_malformed_kind() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/bus_packet");
+    let rewrite = std::env::var_os("KEYWAY_REWRITE").is_some();
+    for (what, bytes) in malformed() {
+        let word = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let file = folder.join(format!("bad-{}", what.chars().map(word).collect::<String>()));
+        if rewrite {
+            std::fs::write(&file, &bytes).expect("our own folder can be written");
+        }
+        assert!(std::fs::read(&file).is_ok_and(|there| there == bytes), "{}", file.display());
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::cluster::{Epoch, Slot, SlotSet};
 use std::net::IpAddr;
 
+mod forged;
 mod vote;
 
 const OWN: &str = "1111111111111111111111111111111111111111";
