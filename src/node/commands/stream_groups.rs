@@ -162,9 +162,10 @@ fn create_consumer(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
 fn remove_consumer(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let (mut db, out) = ctx.data();
     let mut stream = db.stream_mut(request.arg(2))?;
-    let pending = group(&mut stream, request)?.remove_consumer(request.arg(4));
-    out.integer(pending.unwrap_or(0) as i64);
-    if pending.is_some() {
+    let removed = group(&mut stream, request)?.remove_consumer(request.arg(4));
+    out.integer(removed.as_ref().map_or(0, |(pending, _)| *pending as i64));
+    if let Some((_, gone)) = removed {
+        db.discard(Value::Stream(Box::new(Stream::of_group(request.arg(3).into(), gone))));
         ctx.server.stats.dirty += 1;
         ctx.notify(Class::Stream, "xgroup-delconsumer", request.arg(2));
     }

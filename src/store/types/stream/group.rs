@@ -118,15 +118,23 @@ impl Group {
         Some(id)
     }
 
-    /// Removes a consumer and what is pending for it: how much that was.
-    pub fn remove_consumer(&mut self, name: &[u8]) -> Option<usize> {
+    /// Removes a consumer and what is pending for it: how much that was, and a group that holds
+    /// what takes long to free.
+    pub fn remove_consumer(&mut self, name: &[u8]) -> Option<(usize, Self)> {
         let place = self.place(name).ok()?;
         let id = self.by_name.remove(place);
         let consumer = self.consumers.remove(id.0 as usize);
-        for id in &consumer.pending {
-            self.pending.remove(id);
+        let pending = consumer.pending.len();
+        let mut gone = Self::new(self.last_id, None);
+        if pending == self.pending.len() {
+            gone.pending = std::mem::take(&mut self.pending);
+        } else {
+            for id in &consumer.pending {
+                self.pending.remove(id);
+            }
         }
-        Some(consumer.pending.len())
+        gone.consumers.insert(consumer);
+        Some((pending, gone))
     }
 
     /// How many entries are pending.
@@ -240,12 +248,22 @@ mod tests {
         assert_eq!(Vec::from_iter(group.consumer(b).pending()), [&id(2)]);
         assert_eq!(group.acknowledge(id(3)).map(|pending| pending.consumer), Some(a));
         assert_eq!(group.acknowledge(id(3)), None);
-        assert_eq!(group.remove_consumer(b"a"), Some(1));
-        assert_eq!(group.remove_consumer(b"a"), None);
+        assert_eq!(group.remove_consumer(b"a").map(|(pending, _)| pending), Some(1));
+        assert!(group.remove_consumer(b"a").is_none());
         assert_eq!(group.pending_count(), 1);
         assert_eq!(group.pending_after(StreamId::MIN), Some(id(2)));
         let again = group.add_consumer(b"c", 1).unwrap();
         assert_eq!(group.find_consumer(b"c"), Some(again));
         assert_eq!(group.find_consumer(b"b"), Some(b));
+    }
+
+    #[test]
+    fn the_only_one_with_pending_entries_leaves_with_all_of_them() {
+        let mut group = Group::new(StreamId::MIN, Some(0));
+        let (a, _) = (group.add_consumer(b"a", 1).unwrap(), group.add_consumer(b"b", 1).unwrap());
+        (1..=1000).for_each(|number| group.set_pending(id(number), pending(a)));
+        let (removed, gone) = group.remove_consumer(b"a").expect("it was there");
+        assert_eq!((removed, group.pending_count(), group.consumer_count()), (1000, 0, 1));
+        assert!(gone.free_effort() > crate::store::garbage::FREE_INLINE_MAX);
     }
 }
