@@ -21,6 +21,16 @@ pub(super) enum Failure {
         /// The node.
         node: Endpoint,
     },
+    /// A script was answered with a redirect, and the node could not tell later whether that was its
+    /// own. Not safe to send again.
+    #[error(
+        "INDOUBT {node} cannot tell whether it or the script answered with a redirect: the command \
+         may or may not have run"
+    )]
+    Unconfirmed {
+        /// The node.
+        node: Endpoint,
+    },
     /// It was handed to a node that fell silent. Not safe to send again.
     #[error(
         "INDOUBT {node} did not answer within {}: the command may or may not have run",
@@ -48,7 +58,7 @@ pub(super) enum Failure {
 impl Failure {
     /// Whether the command may have run.
     pub(super) fn is_in_doubt(&self) -> bool {
-        matches!(self, Self::Lost { .. } | Self::Silent { .. })
+        matches!(self, Self::Lost { .. } | Self::Unconfirmed { .. } | Self::Silent { .. })
     }
 }
 

@@ -139,8 +139,19 @@ pub(super) struct Retry {
     pub target: Option<Target>,
     /// What was last heard of it.
     pub last: String,
-    /// Whether it is a script whose redirect the node has still to confirm.
-    pub confirming: bool,
+    /// It is a script whose redirect the node has still to confirm.
+    pub confirming: Option<Box<Confirming>>,
+}
+
+/// Who is asked whether it has redirected a script.
+#[derive(Debug)]
+pub(super) struct Confirming {
+    /// The connection on which the redirect came.
+    pub link: LinkId,
+    /// The node at its other end.
+    pub node: Endpoint,
+    /// It could not tell when it was asked first.
+    pub again: bool,
 }
 
 /// The node that a redirect named.

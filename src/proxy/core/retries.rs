@@ -24,7 +24,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Waits between tries of a request that a node would not run.
-const AGAIN: Backoff = Backoff::new(Duration::from_millis(2), Duration::from_millis(200));
+pub(super) const AGAIN: Backoff =
+    Backoff::new(Duration::from_millis(2), Duration::from_millis(200));
 
 /// Requests that a node gets at a time of those that waited: one that comes back is not hit by all
 /// of them at once.
@@ -118,11 +119,13 @@ impl Core {
         // A slot is taken while anything on it is in flight, then by the oldest that waits.
         let mut taken: BTreeSet<Slot> = BTreeSet::new();
         let mut waiting: Vec<(Slot, Option<Instant>, u64, u32)> = Vec::new();
+        let mut unconfirmed: Vec<(Option<Instant>, u64)> = Vec::new();
         for (seq, entry) in session.pipeline.iter_mut() {
             match (entry.state, entry.slot, &entry.work) {
                 (State::InFlight, Some(slot), _) => _ = taken.insert(slot),
-                (State::Waiting, Some(slot), Some(work)) if work.retry.confirming => {
+                (State::Waiting, Some(slot), Some(work)) if work.retry.confirming.is_some() => {
                     taken.insert(slot);
+                    unconfirmed.push((work.retry.due, seq));
                 }
                 (State::Waiting, Some(slot), work) => {
                     let due = work.as_ref().and_then(|work| work.retry.due);
@@ -154,6 +157,13 @@ impl Core {
                     next_due = Some(next_due.map_or(due, |next| next.min(due)));
                 }
                 _ => tries.push((seq, part)),
+            }
+        }
+        for (due, seq) in unconfirmed {
+            match due {
+                Some(due) if due <= now => self.confirm_again(id, seq, now),
+                Some(due) => next_due = Some(next_due.map_or(due, |next| next.min(due))),
+                None => {}
             }
         }
         if let Some(due) = next_due {

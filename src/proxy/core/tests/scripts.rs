@@ -158,6 +158,34 @@ fn a_script_whose_redirect_is_never_confirmed_is_in_doubt() {
 }
 
 #[test]
+fn a_node_that_cannot_tell_whose_redirect_it_was_is_asked_again() {
+    let moved = "-MOVED 3300 127.0.0.1:7001\r\n";
+    for (answer, then) in [(moved, "run"), (":1\r\n", "in doubt"), ("", "in doubt")] {
+        let mut world = World::new();
+        let client = world.client();
+        redirected(&mut world, client, "EVAL x 1 b", "MOVED 3300 127.0.0.1:7001");
+        for line in ["CLUSTERDOWN The cluster is down", "LOADING Redis is loading"] {
+            world.say(NODE_A, &format!("-{line}\r\n"));
+            assert_eq!(world.told(client), "", "after {line}");
+            world.pass(Duration::from_secs(1));
+            assert_eq!(world.asked(NODE_A), "EXISTS b", "after {line}");
+        }
+        match answer {
+            "" => world.lose(NODE_A),
+            // It has the slot again: an answer proves nothing any more.
+            _ => world.say(NODE_A, answer),
+        }
+        if then == "run" {
+            assert_eq!(world.asked(NODE_B), "EVAL x 1 b");
+            continue;
+        }
+        assert!(world.told(client).starts_with("-INDOUBT "), "{answer}");
+        world.pass(Duration::from_millis(500));
+        assert!(world.find_link(NODE_B, false).is_none(), "it is not sent anywhere else");
+    }
+}
+
+#[test]
 fn what_follows_a_script_whose_redirect_is_unconfirmed_keeps_behind_it() {
     let mut world = World::new();
     let client = world.client();
