@@ -284,6 +284,32 @@ fn the_page_names_every_test_of_redis_that_does_not_pass() {
 }
 
 /// Every word of `text` that looks like one of our metrics, without a histogram's suffixes.
+/// The words of a row's last column that name tests.
+fn tests_named(page: &str) -> BTreeSet<&str> {
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let last = rows.filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next());
+    let words = last.flat_map(|column| column.split('`').skip(1).step_by(2));
+    words.filter(|word| word.contains('_')).collect()
+}
+
+#[test]
+fn every_test_that_the_contract_names_exists() {
+    let page = read("docs/contract.md");
+    let code: Vec<String> = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| rust_files(folder))
+        .map(|path| read(path.to_str().expect("a path")))
+        .collect();
+    let named = tests_named(&page);
+    assert!(named.len() > 100, "{} tests are named", named.len());
+    let is_there = |name: &&str| {
+        let text = format!("fn {name}()");
+        code.iter().any(|code| code.contains(&text))
+    };
+    let missing: Vec<&str> = named.into_iter().filter(|name| !is_there(name)).collect();
+    assert!(missing.is_empty(), "docs/contract.md names tests that are not there: {missing:?}");
+}
+
 fn metrics_named(text: &str) -> BTreeSet<String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words = text.split(|c| !word(c));

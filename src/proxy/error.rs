@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
     /// No node took it before the ride-out passed. Safe to send again.
-    #[error("{last}; waited {}, not run", seconds(*waited))]
+    #[error("{}{last}; waited {}, not run", code_before(last), seconds(*waited))]
     NotRun {
         /// What was last heard, code first.
         last: String,
@@ -62,6 +62,13 @@ impl Failure {
     }
 }
 
+/// What goes before the line that was last heard. A redirect must not be a client's to follow: one
+/// that knows of clusters would leave the proxy for the node that it names.
+fn code_before(last: &str) -> &'static str {
+    let is_redirect = last.starts_with("MOVED ") || last.starts_with("ASK ");
+    if is_redirect { "CLUSTERDOWN the nodes send it on and on: " } else { "" }
+}
+
 /// `30s`, `1.5s`, `500ms`.
 fn seconds(duration: Duration) -> String {
     if duration < Duration::from_secs(1) {
@@ -83,6 +90,14 @@ mod tests {
             waited: Duration::from_millis(30_020),
         };
         assert_eq!(not_run.to_string(), "CLUSTERDOWN Hash slot not served; waited 30s, not run");
+        let round = Failure::NotRun {
+            last: "MOVED 7 10.0.0.1:7001".to_owned(),
+            waited: Duration::from_secs(30),
+        };
+        assert_eq!(
+            round.to_string(),
+            "CLUSTERDOWN the nodes send it on and on: MOVED 7 10.0.0.1:7001; waited 30s, not run"
+        );
         let lost = Failure::Lost { node };
         assert_eq!(
             lost.to_string(),

@@ -21,6 +21,7 @@ mod states;
 mod strangers;
 mod streams;
 mod subscriptions;
+mod topology_faults;
 mod tracking;
 mod transactions;
 mod volume;

@@ -138,6 +138,7 @@ const LINES: &[&str] = &[
     "EXPIREAT s 1",
     "EXPIRE s 1000 XX",
     "OBJECT REFCOUNT l",
+    "DUMP S",
     "RESTORE s 0 v",
     // Split.
     "MGET s s s s",

@@ -2,7 +2,7 @@
 
 use super::reach_all;
 use super::transactions::clusters;
-use crate::support::{Client, Cluster, Keyway, Kind};
+use crate::support::{Client, Cluster, Keyway, Kind, number_from_env};
 use keyway::resp::Reply;
 use std::time::{Duration, Instant};
 
@@ -79,6 +79,43 @@ fn numbered_databases_are_kept_apart() {
     assert_eq!(clients[0].text(&["OBJECT", "ENCODING", &keys[0]]), "embstr");
     clients[0].ok(&["CLIENT", "NO-TOUCH", "ON"]);
     assert_eq!(clients[0].call(&["GET", &keys[0]]), Reply::bulk("0-49"));
+}
+
+/// The long form does a hundred thousand of both.
+#[test]
+fn two_clients_in_two_databases_never_read_each_others_keys() {
+    let three = [Kind::Valkey; 3];
+    let Some(cluster) = Cluster::of(&three, 0, &["--cluster-databases", "4"]) else { return };
+    let proxy = Keyway::proxy(&cluster.seeds(), &["--workers", "1"]);
+    reach_all(&cluster, &proxy);
+    let rounds = if number_from_env("KEYWAY_ROUNDS").is_some() { 1_000 } else { 20 };
+    std::thread::scope(|scope| {
+        for database in ["1", "2"] {
+            let proxy = &proxy;
+            scope.spawn(move || {
+                let mut client = proxy.client();
+                client.ok(&["SELECT", database]);
+                for round in 0..rounds {
+                    let value = format!("{database}-{round}");
+                    let keys = (0..25).map(|number| format!("key:{number}"));
+                    let commands: Vec<Vec<String>> = keys
+                        .flat_map(|key| {
+                            let set = vec!["SET".to_owned(), key.clone(), value.clone()];
+                            [set, vec!["GET".to_owned(), key]]
+                        })
+                        .collect();
+                    for (command, reply) in commands.iter().zip(client.pipeline(&commands)) {
+                        let expected = match command.len() {
+                            3 => Reply::simple("OK"),
+                            _ => Reply::bulk(value.clone()),
+                        };
+                        assert_eq!(reply, expected, "{command:?} in database {database}");
+                    }
+                }
+                assert_eq!(client.integer(&["DBSIZE"]), 25);
+            });
+        }
+    });
 }
 
 #[test]

@@ -167,10 +167,11 @@ impl Audit {
                 (false, None) => {
                     let near: Vec<String> = faults
                         .iter()
-                        .filter(|fault| fault.meets(account.slot, op.sent, op.answered))
-                        .map(|fault| format!("{:?}", fault.what))
+                        .filter(|fault| fault.slots.contains(account.slot))
+                        .map(|fault| fault.beside(op.sent, op.answered))
                         .collect();
-                    self.wrong.push(format!("{name}: {} is missing; {near:?}", op.number));
+                    let copied = if op.copied { ", and WAIT had counted it" } else { "" };
+                    self.wrong.push(format!("{name}: {} is missing{copied}; {near:?}", op.number));
                 }
             }
         }

@@ -72,6 +72,24 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// Where a request stands beside the fault's moments, in milliseconds: for whoever reads of a failure.
+    pub(super) fn beside(&self, sent: Instant, answered: Instant) -> String {
+        let since = |at: Instant, from: Instant| match at.checked_duration_since(from) {
+            Some(after) => format!("{}", after.as_millis()),
+            None => format!("-{}", (from - at).as_millis()),
+        };
+        format!(
+            "{:?}: answered {} after copied, {} after begun; sent {} after dead, {} after over",
+            self.what,
+            since(answered, self.copied),
+            since(answered, self.begun),
+            since(sent, self.dead),
+            since(sent, self.over),
+        )
+    }
+}
+
 /// The cluster, and what was done to it.
 pub(super) struct Rig<'a> {
     pub cluster: &'a mut Cluster,

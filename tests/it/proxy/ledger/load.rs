@@ -187,7 +187,11 @@ pub(super) fn write(proxy: &Server, client: usize, load: &Load) -> Book {
 /// Asks how many replicas have what this client wrote, and notes what is safe by that.
 fn wait_for_copies(client: &mut Client, book: &mut Book, uncopied: &mut Vec<(usize, usize)>) {
     match client.try_call(&["WAIT", "1", "300"]) {
-        Ok(Reply::Integer(0)) => book.waits[1] += 1,
+        Ok(Reply::Integer(0)) => {
+            // Some may have died with their primary: later answers are about what comes after them.
+            book.waits[1] += 1;
+            uncopied.clear();
+        }
         Ok(Reply::Integer(_)) => {
             book.waits[0] += 1;
             for (account, op) in uncopied.drain(..) {
