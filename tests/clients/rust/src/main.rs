@@ -171,7 +171,8 @@ async fn multiplexed(client: &redis::Client) -> redis::RedisResult<()> {
     let mut listener = client.get_async_pubsub().await?;
     listener.subscribe(tag).await?;
     let _: i64 = connection.publish(tag, "hi").await?;
-    let next = tokio::time::timeout(std::time::Duration::from_secs(5), listener.on_message().next());
+    let mut messages = listener.on_message();
+    let next = tokio::time::timeout(std::time::Duration::from_secs(5), messages.next());
     seen.note("pub/sub", match next.await {
         Ok(Some(message)) => expect(message.get_payload::<String>()?.as_str(), "hi"),
         _ => Err("no message within 5 s".into()),
