@@ -3,9 +3,10 @@
 //! The scanner is what the proxy's data path uses: it builds nothing, resumes where it stopped,
 //! and uses a few bytes of state however deep or long the reply is.
 
-use super::number::{parse_i64, short_header};
+use super::number::short_header;
 use super::reply::Reply;
 use super::{Limits, ProtocolError};
+use crate::value::parse_i64;
 use bytes::Bytes;
 use memchr::memchr;
 

@@ -2,9 +2,10 @@
 //! however the network cuts the stream, and keeps nothing but where the arguments lie.
 
 use super::inline::{self, Inline};
-use super::number::{parse_i64, short_header};
+use super::number::short_header;
 use super::request::{Request, Span};
 use super::{Limits, ProtocolError};
+use crate::value::parse_i64;
 use memchr::memchr;
 
 /// Reads the requests of one connection.

@@ -10,12 +10,12 @@ mod number;
 mod reply;
 mod request;
 
+pub use crate::value::parse_i64;
 pub use decode_reply::{ReplyScanner, parse_reply};
 pub use decode_request::RequestDecoder;
 pub use encode::{Encoder, OpenHead, Protocol, encode_args, encode_request};
 pub use error::ProtocolError;
 pub use inline::split_inline;
 pub use limits::Limits;
-pub use number::parse_i64;
 pub use reply::Reply;
 pub use request::{OwnedRequest, Request, Span};

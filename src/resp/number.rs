@@ -1,27 +1,4 @@
-//! Decimal numbers exactly as Redis reads them.
-
-/// Reads a signed decimal number strictly, as Redis's `string2ll` does: an optional `-`, then
-/// digits without leading zeros; nothing else, no `+`, no spaces, no `-0`.
-pub fn parse_i64(text: &[u8]) -> Option<i64> {
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    match digits {
-        [b'0'] if !negative => return Some(0),
-        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
-        _ => return None,
-    }
-    let mut magnitude = 0u64;
-    for &digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        // 19 digits fit: 9,999,999,999,999,999,999 is below 2^64.
-        magnitude = magnitude * 10 + u64::from(digit - b'0');
-    }
-    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
-}
+//! The numbers of headers.
 
 /// A header with a short number, which nearly all are: `line` begins with its first byte (`$`, `*`), whatever
 /// that is, and the answer is the number and how many bytes the header takes, its line end included. None says
@@ -48,6 +25,7 @@ pub(super) fn short_header(line: &[u8]) -> Option<(u32, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::parse_i64;
 
     #[test]
     fn a_short_header_is_read_as_a_long_one_is() {
@@ -69,29 +47,6 @@ mod tests {
                 assert_eq!(short, careful, "{line:?}");
             }
             assert_eq!(short_header(&format!("${text}\r\n").as_bytes()[..3.min(text.len())]), None);
-        }
-    }
-
-    #[test]
-    fn numbers_are_read_as_strictly_as_redis_reads_them() {
-        for (text, number) in [
-            ("0", Some(0)),
-            ("-1", Some(-1)),
-            ("9223372036854775807", Some(i64::MAX)),
-            ("-9223372036854775808", Some(i64::MIN)),
-            ("9223372036854775808", None),
-            ("-9223372036854775809", None),
-            ("99999999999999999999", None),
-            ("", None),
-            ("-", None),
-            ("-0", None),
-            ("01", None),
-            ("+1", None),
-            (" 1", None),
-            ("1 ", None),
-            ("1.0", None),
-        ] {
-            assert_eq!(parse_i64(text.as_bytes()), number, "{text:?}");
         }
     }
 }

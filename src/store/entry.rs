@@ -42,7 +42,7 @@ const _: () = assert!(thin::ALIGN.is_multiple_of(align_of::<Payload>()));
 impl Entry {
     /// A string, in the form that suits it.
     pub fn string(key: &[u8], bytes: &[u8], expires_at: Option<u64>) -> Self {
-        if let Some(number) = crate::value::canonical_i64(bytes) {
+        if let Some(number) = crate::value::parse_i64(bytes) {
             return Self::int(key, number, expires_at);
         }
         if bytes.len() > EMBEDDED_MAX {
@@ -237,7 +237,7 @@ impl Entry {
 
     /// Puts a string in place of the value. Returns the old one if it was an object.
     pub fn set_string(&mut self, bytes: &[u8]) -> Option<Value> {
-        if let Some(number) = crate::value::canonical_i64(bytes) {
+        if let Some(number) = crate::value::parse_i64(bytes) {
             return self.set_int(number);
         }
         if bytes.len() > EMBEDDED_MAX {

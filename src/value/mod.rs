@@ -14,5 +14,5 @@ pub use digest::Digest;
 pub use double::{DoubleText, parse_double, parse_double_bound, parse_weight};
 pub use extended::Extended;
 pub use glob::{Case, glob_match};
-pub use number::canonical_i64;
+pub use number::parse_i64;
 pub use sha1::sha1;

@@ -7,7 +7,7 @@ use crate::node::error::CommandError;
 use crate::node::events::Class;
 use crate::resp::{Encoder, Protocol, Request};
 use crate::store::{Hash, Item, Random};
-use crate::value::{Extended, canonical_i64};
+use crate::value::{Extended, parse_i64};
 use std::collections::BTreeSet;
 
 pub(super) const HANDLERS: Handlers = &[
@@ -171,7 +171,7 @@ fn hincrby(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         None => 0,
         Some(Item::Int(number)) => number,
         Some(Item::Bytes(bytes)) => {
-            canonical_i64(bytes).ok_or(CommandError::line("ERR hash value is not an integer"))?
+            parse_i64(bytes).ok_or(CommandError::line("ERR hash value is not an integer"))?
         }
     };
     let sum = old.checked_add(by).ok_or(CommandError::Overflow)?;

@@ -8,7 +8,7 @@ use crate::node::events::Class;
 use crate::node::propagate::removal;
 use crate::resp::{Encoder, Request};
 use crate::store::{Expiry, Text};
-use crate::value::{Extended, canonical_i64};
+use crate::value::{Extended, parse_i64};
 
 pub(super) const HANDLERS: Handlers = &[
     ("append", append),
@@ -282,7 +282,7 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], by: i64) -> Done {
         Some(entry) => {
             let number = match entry.text()? {
                 Text::Int(number) => Some(number),
-                Text::Bytes(bytes) => canonical_i64(bytes),
+                Text::Bytes(bytes) => parse_i64(bytes),
             };
             let number = number.ok_or(CommandError::NotInteger)?;
             let sum = number.checked_add(by).ok_or(CommandError::Overflow)?;

@@ -7,7 +7,7 @@ use super::lzf;
 use super::streams::StreamProgress;
 use crate::store::types::{Item, List, SortedSet};
 use crate::store::value::ValueRef;
-use crate::value::canonical_i64;
+use crate::value::parse_i64;
 
 /// Strings up to this length that are numbers are written as such.
 const NUMBER_LEN_MAX: usize = 11;
@@ -54,7 +54,7 @@ impl ValueWriter {
     /// A string: a key, an element, the bytes of a listpack.
     pub(super) fn string(self, out: &mut Vec<u8>, bytes: &[u8]) {
         if bytes.len() <= NUMBER_LEN_MAX
-            && canonical_i64(bytes).is_some_and(|number| put_int(out, number))
+            && parse_i64(bytes).is_some_and(|number| put_int(out, number))
         {
             return;
         }

@@ -7,7 +7,7 @@
 use super::listpack::{Item, Listpack};
 use crate::store::compact::{CompactOr, Form};
 use crate::store::garbage::FREE_INLINE_MAX;
-use crate::value::canonical_i64;
+use crate::value::parse_i64;
 use std::collections::VecDeque;
 
 /// `list-max-listpack-size`: how large a node of a list may become.
@@ -280,7 +280,7 @@ impl<'a> Iterator for Elements<'a> {
 impl<'a> Elements<'a> {
     /// How many steps from the start elements that equal `wanted` are, of the first `max`.
     pub fn matching(self, wanted: &'a [u8], max: usize) -> impl Iterator<Item = usize> + 'a {
-        let number = canonical_i64(wanted);
+        let number = parse_i64(wanted);
         let matches = move |item: &Item<'_>| item.is(wanted, number);
         self.take(max).enumerate().filter(move |(_, item)| matches(item)).map(|(steps, _)| steps)
     }
@@ -541,7 +541,7 @@ impl<'a> ListMut<'a> {
 
     /// Removes up to `max` elements that equal `element`, from one end on. Returns how many.
     pub fn remove_equal(&mut self, from: End, max: usize, element: &[u8]) -> usize {
-        let number = canonical_i64(element);
+        let number = parse_i64(element);
         let mut removed = 0;
         let mut place = match from {
             End::Head => self.list.seek(0),

@@ -14,7 +14,7 @@ mod packer;
 pub(in crate::store) use packer::Packer;
 
 use crate::store::thin::{Compact, Thin};
-use crate::value::canonical_i64;
+use crate::value::parse_i64;
 
 const HEADER: usize = 6;
 /// Bytes of the header that say how many bytes there are. [`Thin`] writes them, and its content is
@@ -298,7 +298,7 @@ impl Listpack {
     /// The position of the first element that equals `wanted`, looking at one element of every
     /// `1 + skip`, the first one included.
     pub fn find(&self, wanted: &[u8], skip: usize) -> Option<usize> {
-        let wanted_int = canonical_i64(wanted);
+        let wanted_int = parse_i64(wanted);
         let mut at = self.first()?;
         loop {
             if self.get(at).is(wanted, wanted_int) {
@@ -435,7 +435,7 @@ impl Appender<'_> {
 
 /// The bytes in front of the content, and the content: none if the element is a number.
 fn encode<'a>(head: &'a mut [u8; 9], element: &'a [u8]) -> (&'a [u8], &'a [u8]) {
-    if let Some(number) = canonical_i64(element) {
+    if let Some(number) = parse_i64(element) {
         return (encode_int(head, number), &[]);
     }
     let len = element.len();

@@ -6,7 +6,7 @@ use crate::store::compact::{self, CompactOr};
 use crate::store::hasher::Hasher;
 use crate::store::table::{Keyed, Table};
 use crate::store::thin::{Compact, Thin};
-use crate::value::canonical_i64;
+use crate::value::parse_i64;
 
 /// Up to which size a set stays compact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Set {
         limits: SetLimits,
         hasher: Hasher,
     ) -> Self {
-        if expected <= limits.intset_entries && canonical_i64(first).is_some() {
+        if expected <= limits.intset_entries && parse_i64(first).is_some() {
             Self::new()
         } else if expected <= limits.listpack_entries {
             Self::of_listpack(Listpack::new())
@@ -176,7 +176,7 @@ impl Set {
     /// Whether it has this member.
     pub fn contains(&self, member: &[u8]) -> bool {
         match self.form() {
-            Form::Intset(set) => canonical_i64(member).is_some_and(|number| set.contains(number)),
+            Form::Intset(set) => parse_i64(member).is_some_and(|number| set.contains(number)),
             Form::Listpack(list) => list.find(member, 0).is_some(),
             Form::Table(table) => table.contains(member),
         }
@@ -337,7 +337,7 @@ impl<'a> SetMut<'a> {
                 self.add(member)
             }
             (FormMut::Intset(set), limits) => {
-                if let Some(number) = canonical_i64(member) {
+                if let Some(number) = parse_i64(member) {
                     let added = set.add(number);
                     if added && set.len() > limits.intset_entries {
                         self.become_table();
@@ -366,7 +366,7 @@ impl<'a> SetMut<'a> {
     /// Removes a member; false if it was not there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
         match self.set.form_mut() {
-            FormMut::Intset(set) => canonical_i64(member).is_some_and(|number| set.remove(number)),
+            FormMut::Intset(set) => parse_i64(member).is_some_and(|number| set.remove(number)),
             FormMut::Listpack(list) => match list.find(member, 0) {
                 Some(at) => {
                     list.remove(at, 1);
@@ -419,7 +419,7 @@ impl<'a> SetMut<'a> {
         for member in self.set.iter() {
             let number = match member {
                 Item::Int(number) => Some(number),
-                Item::Bytes(bytes) => canonical_i64(bytes),
+                Item::Bytes(bytes) => parse_i64(bytes),
             };
             let Some(number) = number else { return };
             numbers.add(number);
