@@ -5,7 +5,7 @@
 //! elect a replica that has the data, and the claim of that one makes this node its replica. If
 //! none comes, there was nothing to save: it serves, empty, and says so.
 
-use super::Member;
+use super::{LinkId, Member};
 use crate::clock::Now;
 use std::time::Duration;
 
@@ -55,6 +55,17 @@ impl Member {
             let node = self.view.node_mut(key);
             node.ping_sent = None;
             node.pong_received = Some(now);
+        }
+        self.close_unanswered();
+    }
+
+    /// Closes the links on which others asked and heard nothing. They would wait for that answer and not
+    /// ask again, and miss this node all the while: they dial and ask anew at once instead.
+    fn close_unanswered(&mut self) {
+        let theirs: Vec<LinkId> =
+            self.links.iter().filter(|(_, link)| !link.outbound).map(|(id, _)| *id).collect();
+        for link in theirs {
+            self.close(link);
         }
     }
 }

@@ -191,6 +191,12 @@ fn an_operator_forces_a_replica_up_when_its_primary_or_everyone_is_gone() {
     assert!(is_primary(&world, 4), "nobody is asked");
 }
 
+/// What one host knows of another.
+fn flags_of(world: &World, seer: usize, of: usize) -> NodeFlags {
+    let view = world.hosts[seer].member.view();
+    view.by_id(&world.id(of)).expect("known").flags
+}
+
 #[test]
 fn a_replica_that_may_not_stand_does_not() {
     let mut world = World::new(2, 6);
@@ -199,11 +205,10 @@ fn a_replica_that_may_not_stand_does_not() {
     world.crash(0);
     world.run(Duration::from_secs(30));
     assert_eq!(owner_of_share(&world, 0), None);
-    let flags = |seer: usize| {
-        let view = world.hosts[seer].member.view();
-        view.by_id(&world.id(3)).expect("known").flags
-    };
-    assert!((1..6).all(|seer| flags(seer).any(NodeFlags::NOFAILOVER)), "all are told");
+    assert!(
+        (1..6).all(|seer| flags_of(&world, seer, 3).any(NodeFlags::NOFAILOVER)),
+        "all are told"
+    );
 }
 
 #[test]
@@ -221,6 +226,11 @@ fn a_primary_that_lost_its_data_leaves_the_slots_to_its_replica() {
             is_primary(world, 3) && world.hosts[0].data.is_linked()
         });
         assert!(world.hosts[0].data.log().len() >= before, "seed {seed}: the data is gone");
+        // Or its shard would seem to have no replica, and another shard's would move there.
+        let silent = NodeFlags::PFAIL.with(NodeFlags::FAIL);
+        world.run_until("nobody misses it", Duration::from_secs(1), |world| {
+            (1..6).all(|seer| !flags_of(world, seer, 0).any(silent))
+        });
         world.run_until("all is well", Duration::from_secs(10), World::agrees_and_is_ok);
     }
 }

@@ -125,8 +125,9 @@ impl Cluster {
         (bound(primary), bound(primary + 1) - 1)
     }
 
-    /// Waits until every node knows every other, with no handshake left open and a bus link to it: without
-    /// one, what is published at the one never arrives at the other.
+    /// Waits until every node knows every other, with no handshake left open, and bus links both ways of
+    /// which both ends know whose they are: what is published at a node never arrives where it has none, and
+    /// Valkey closes one on which a message comes from it knows not whom.
     fn await_members(&self) {
         let count = self.nodes.len();
         for node in &self.nodes {
@@ -138,6 +139,7 @@ impl Cluster {
                         .iter()
                         .all(|line| !line.contains("handshake") && !line.contains("fail"))
                     && lines.iter().all(|line| line.contains(" connected"))
+                    && links_by_name(&node.client().call(&["CLUSTER", "LINKS"])) == 2 * (count - 1)
             });
         }
     }
@@ -259,4 +261,15 @@ fn owners(nodes: &str) -> Vec<String> {
         .collect();
     owners.sort();
     owners
+}
+
+/// How many of CLUSTER LINKS are to or from a node that is known by name.
+fn links_by_name(links: &Reply) -> usize {
+    let is_named = |link: &&Reply| {
+        let words = link.as_array().unwrap_or_default();
+        let mut pairs = words.chunks_exact(2);
+        let node = pairs.find(|pair| pair[0] == Reply::bulk("node")).map(|pair| &pair[1]);
+        node.is_some_and(|node| node.as_bytes().is_some_and(|name| name.len() == 40))
+    };
+    links.as_array().unwrap_or_default().iter().filter(is_named).count()
 }
