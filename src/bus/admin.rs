@@ -6,7 +6,7 @@
 use super::gossip::FORGET_FOR;
 use super::{Address, FailoverMode, Member, NodeKey};
 use crate::clock::Now;
-use crate::cluster::{Epoch, Move, NodeFlags, NodeId, Slot, SlotSet};
+use crate::cluster::{Epoch, Move, NodeFlags, NodeId, OpenSlot, Slot, SlotSet};
 use rand::RngExt;
 use std::net::IpAddr;
 
@@ -301,6 +301,29 @@ impl Member {
         self.changed();
         self.settle(now);
         Ok(())
+    }
+
+    /// The primary's copy of all data has said which slots are on their way for it: those, and no
+    /// others. A node that is not known here, or that the slot cannot come from or go to, is left out.
+    pub fn follow_open_slots(&mut self, now: Now, open: &[OpenSlot]) {
+        let Some(primary) = self.view.myself().primary else { return };
+        let before = self.view.record(NodeKey::MYSELF).open_slots;
+        self.view.close_all_slots();
+        for OpenSlot { slot, direction, peer } in open {
+            let key = self.view.key(peer).filter(|key| ![NodeKey::MYSELF, primary].contains(key));
+            match key {
+                Some(key) => {
+                    self.view.set_open(*slot, *direction, Some(key));
+                }
+                None => {
+                    tracing::warn!(%slot, %peer, "a slot on its way is left out: to or from whom?")
+                }
+            }
+        }
+        if self.view.record(NodeKey::MYSELF).open_slots != before {
+            self.changed();
+            self.settle(now);
+        }
     }
 
     fn check_open(&self, slot: Slot, direction: Move, peer: &str) -> Result<NodeKey, Refusal> {

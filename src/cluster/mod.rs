@@ -9,6 +9,7 @@ mod node;
 mod nodes_conf;
 mod slot;
 mod slot_set;
+mod slot_states;
 mod topology;
 
 pub use discover::{View, ViewError, ViewNode};
@@ -19,4 +20,5 @@ pub use node::{Endpoint, InvalidEndpoint, InvalidNodeId, NodeId};
 pub use nodes_conf::{CorruptNodesConf, Durable, Move, NodeRecord, OpenSlot, is_hostname};
 pub use slot::{OutOfRange, Slot};
 pub use slot_set::SlotSet;
+pub use slot_states::{InvalidSlotStates, parse_slot_states, slot_states_text};
 pub use topology::{NODES_MAX, NodeIndex, Topology, TopologyNode};

@@ -15,7 +15,7 @@ use crate::bus::{
 };
 use crate::clock::Now;
 use crate::cluster::describe::EndpointKind;
-use crate::cluster::{Durable, SlotSet, is_hostname};
+use crate::cluster::{Durable, OpenSlot, SlotSet, is_hostname};
 use crate::command::{self, Flags, Spec};
 use crate::resp::Request;
 use crate::store::Expired;
@@ -125,6 +125,15 @@ impl Server {
         self.slots_changed = true;
         self.outputs.push_back(Output::Bus);
         followed.map_err(CommandError::err)
+    }
+
+    /// The primary's copy of all data has told this replica which slots are on their way.
+    pub(super) fn follow_open_slots(&mut self, now: Now, open: &[OpenSlot]) {
+        self.tell_bus();
+        let Some(member) = &mut self.cluster else { return };
+        member.follow_open_slots(now, open);
+        self.slots_changed = true;
+        self.outputs.push_back(Output::Bus);
     }
 
     /// Tells the bus of settings that have changed.

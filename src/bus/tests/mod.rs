@@ -1,7 +1,7 @@
 //! What strangers and liars get: nothing.
 
 use super::*;
-use crate::cluster::{Epoch, Slot, SlotSet};
+use crate::cluster::{Epoch, Move, OpenSlot, Slot, SlotSet};
 use std::net::IpAddr;
 
 mod forged;
@@ -9,6 +9,7 @@ mod vote;
 
 const OWN: &str = "1111111111111111111111111111111111111111";
 const FRIEND: &str = "2222222222222222222222222222222222222222";
+const OTHER: &str = "4444444444444444444444444444444444444444";
 const STRANGER: &str = "3333333333333333333333333333333333333333";
 
 fn id(text: &str) -> NodeId {
@@ -357,6 +358,51 @@ fn a_replica_follows_what_its_primary_says_of_slots() {
     assert!(view.importing_from(slot(1)).is_none() && view.migrating_to(slot(9000)).is_none());
     let owner = |number| view.owner(slot(number)).map(|key| view.node(key).id);
     assert_eq!((owner(1), owner(9000)), (Some(id(FRIEND)), Some(id(OWN))));
+}
+
+#[test]
+fn a_replica_has_the_open_slots_of_its_primarys_copy_and_no_others() {
+    let (mut member, _, now) = member_and_link("10.0.0.2");
+    let open = |slot, direction, peer| OpenSlot {
+        slot: Slot::new(slot).expect("a slot"),
+        direction,
+        peer: id(peer),
+    };
+    let text = |member: &Member| {
+        let durable = member.view().durable().to_text();
+        durable.lines().find(|line| line.contains("myself")).expect("itself").to_owned()
+    };
+    let copied = [
+        open(1, Move::ImportingFrom, OTHER),
+        open(9000, Move::MigratingTo, OTHER),
+        open(9001, Move::MigratingTo, STRANGER),
+        open(9002, Move::MigratingTo, OWN),
+        open(9003, Move::ImportingFrom, FRIEND),
+    ];
+    member.follow_open_slots(now, &copied);
+    assert!(!text(&member).contains('['), "a primary follows nobody");
+
+    let durable = Durable::parse(&format!(
+        "{OWN} 10.0.0.1:7000@17000 myself,slave {FRIEND} 0 0 2 connected [7->-{OTHER}]\n\
+         {FRIEND} 10.0.0.2:7000@17000 master - 0 0 2 connected 8192-16383\n\
+         {OTHER} 10.0.0.3:7000@17000 master - 0 0 1 connected 0-8191\n\
+         vars currentEpoch 2 lastVoteEpoch 0 shardId {FRIEND}\n"
+    ));
+    let mut member =
+        Member::new(Options::new(7000), Some(&durable.expect("a replica")), [1; 32], now);
+    assert!(text(&member).ends_with(&format!(" [7->-{OTHER}]")), "{}", text(&member));
+    while member.poll_output().is_some() {}
+    let persists = |member: &mut Member| {
+        std::iter::from_fn(|| member.poll_output()).any(|out| matches!(out, Output::Persist(_)))
+    };
+    member.follow_open_slots(now, &copied);
+    let expected = format!(" [1-<-{OTHER}] [9000->-{OTHER}]");
+    assert!(text(&member).ends_with(&expected), "{}", text(&member));
+    assert!(persists(&mut member), "it is saved");
+    member.follow_open_slots(now, &copied);
+    assert!(!persists(&mut member), "once");
+    member.follow_open_slots(now, &[]);
+    assert!(!text(&member).contains('['), "{}", text(&member));
 }
 
 /// A replica can be told whom to copy before that one has said of which shard it is.

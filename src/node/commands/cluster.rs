@@ -258,7 +258,14 @@ fn setslot(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Outcome {
         );
         return Ok(());
     }
-    change(ctx, asked)
+    change(ctx, asked)?;
+    if ctx.runs_again && ctx.server.has_copied_since(ctx.session.write_offset) {
+        // Whoever joined while others confirmed it has a copy that does not say it, from behind where
+        // the stream did. To say it twice changes nothing.
+        let words: Vec<&[u8]> = request.args_from(0).collect();
+        ctx.server.tell_replicas_of_slot(&words);
+    }
+    Ok(())
 }
 
 fn set_config_epoch(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Outcome {

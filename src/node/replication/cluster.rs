@@ -2,11 +2,12 @@
 //! the copy is.
 
 use super::upstream::{Phase, Upstream};
-use crate::bus::{self, Source};
+use crate::bus::{self, NodeKey, Source};
 use crate::clock::Now;
+use crate::cluster::slot_states_text;
 use crate::node::core::Core;
 use crate::node::server::Server;
-use crate::replication::{Offset, Replica, Stage};
+use crate::replication::{Offset, Stage};
 use crate::store::Expired;
 
 impl Server {
@@ -27,14 +28,15 @@ impl Server {
 
 /// The first version of a replica that takes CLUSTER SETSLOT from its primary: above 7.2.255.
 const SETSLOT_SINCE: u32 = 0x07_02_ff + 1;
+/// The fact of a snapshot that says which slots are on their way.
+pub(super) const SLOT_STATES: &str = "cluster-slot-states";
 
 impl Server {
     /// Tells the replicas what becomes of a slot. False if there is none that could be told, or one
     /// that could not.
     pub(in crate::node) fn tell_replicas_of_slot(&mut self, words: &[&[u8]]) -> bool {
         let none = self.replication.replicas().next().is_none();
-        let understands = |replica: &Replica| replica.introduction.version >= SETSLOT_SINCE;
-        let all = self.replication.replicas().all(understands);
+        let all = self.replicas_are_told_of_slots();
         // While a replica takes over the end of the stream must stay where it is.
         let quiet = self.failover_pause.is_some();
         if none || !all || quiet || !self.propagation.stream().is_on() {
@@ -43,6 +45,25 @@ impl Server {
         self.propagation.stream().push(words);
         self.flush_stream();
         true
+    }
+
+    /// Whether all replicas are told of slots. Where one is not, none is: an heir that knows of a slot
+    /// on its way has to hear of its end, too.
+    fn replicas_are_told_of_slots(&self) -> bool {
+        self.replication.replicas().all(|replica| replica.introduction.version >= SETSLOT_SINCE)
+    }
+
+    /// What a copy of all data says of slots on their way, if there are any.
+    pub(super) fn slot_states(&self) -> Option<(&'static str, Vec<u8>)> {
+        let member = self.cluster.as_ref().filter(|_| self.replicas_are_told_of_slots())?;
+        let open = member.view().record(NodeKey::MYSELF).open_slots;
+        (!open.is_empty()).then(|| (SLOT_STATES, slot_states_text(&open).into_bytes()))
+    }
+
+    /// Whether a copy of all data was begun when the stream had passed `offset`: those who got it did not
+    /// get what the stream had said up to there, and what that has done was not done yet.
+    pub(in crate::node) fn has_copied_since(&self, offset: Offset) -> bool {
+        self.replication.copied_at.is_some_and(|at| at >= offset)
     }
 
     /// Whether every replica that is told of slots, and is online, has run the stream up to `offset`.

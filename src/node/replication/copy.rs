@@ -134,7 +134,8 @@ impl Core {
             ("used-mem", self.server.host.allocated_bytes().to_string().into_bytes()),
         ];
         // A primary says it with the next command.
-        let aux = aux.into_iter().chain(self.server.replication.aux(0)).collect();
+        let aux = aux.into_iter().chain(self.server.replication.aux(0));
+        let aux = aux.chain(self.server.slot_states()).collect();
         let options = SnapshotOptions { compress: !direct, checksum: true, with_use: false, aux };
         if !self.keyspace.begin_snapshot(&options) {
             // Another one is being taken: this one's turn comes.
@@ -143,6 +144,7 @@ impl Core {
         self.server.propagation.stream().select_anew();
         let replication = &mut self.server.replication;
         replication.snapshot_due = None;
+        replication.copied_at = Some(replication.history.offset());
         let mut mark = [0; MARK_BYTES];
         for byte in &mut mark {
             *byte = b"0123456789abcdef"[(replication.random.next_u32() % 16) as usize];

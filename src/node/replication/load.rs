@@ -1,6 +1,8 @@
 //! A primary's snapshot on its way into the keyspace, chunk by chunk.
 
+use super::cluster::SLOT_STATES;
 use crate::clock::Now;
+use crate::cluster::{OpenSlot, parse_slot_states};
 use crate::store::rdb::{RdbError, RdbEvent, RdbReader};
 use crate::store::{Aside, Keyspace};
 
@@ -13,6 +15,9 @@ pub(super) struct Load {
     keys: u64,
     /// The database that the stream after the snapshot begins in, if the snapshot says so.
     stream_db: Option<usize>,
+    /// The slots that are on their way for the primary. A snapshot that does not say it has none;
+    /// none if what it says cannot be read.
+    open_slots: Option<Vec<OpenSlot>>,
     /// What was there before, to be there again if this fails.
     before: Option<Aside>,
 }
@@ -20,7 +25,7 @@ pub(super) struct Load {
 impl Load {
     pub(super) fn new(keyspace: &Keyspace, before: Option<Aside>) -> Self {
         let reader = RdbReader::new(keyspace.value_limits());
-        Self { reader, db: 0, keys: 0, stream_db: None, before }
+        Self { reader, db: 0, keys: 0, stream_db: None, open_slots: Some(Vec::new()), before }
     }
 
     /// All of it is there: what was before is not needed any more.
@@ -55,6 +60,11 @@ impl Load {
         self.stream_db
     }
 
+    /// Which slots are on their way for the primary, if that could be read.
+    pub(super) fn open_slots(&mut self) -> Option<Vec<OpenSlot>> {
+        self.open_slots.take()
+    }
+
     /// Whether all of it has come, its end included.
     pub(super) fn is_whole(&self) -> bool {
         self.reader.is_done()
@@ -86,6 +96,14 @@ impl Load {
                 }
                 RdbEvent::Aux { name, value } if name == b"repl-stream-db" => {
                     self.stream_db = std::str::from_utf8(&value).ok().and_then(|n| n.parse().ok());
+                }
+                RdbEvent::Aux { name, value } if name == SLOT_STATES.as_bytes() => {
+                    // Without it the copy is as good: which slots are on their way is for heirs.
+                    let read = parse_slot_states(&value);
+                    if let Err(error) = &read {
+                        tracing::warn!(%error, "the primary's {SLOT_STATES} cannot be read: ignored");
+                    }
+                    self.open_slots = read.ok();
                 }
                 RdbEvent::Aux { .. }
                 | RdbEvent::Sizes { .. }

@@ -72,6 +72,8 @@ pub(super) struct Replication {
     pub(super) own_keys: OwnKeys,
     /// The snapshot that followers are being sent.
     copy: Option<Copy>,
+    /// Where the stream was when the latest snapshot for followers began.
+    copied_at: Option<Offset>,
     /// When a snapshot for those who wait for one is to begin.
     snapshot_due: Option<Instant>,
     /// How many full and partial synchronisations were given, and how many partial ones refused.
@@ -110,6 +112,7 @@ impl Replication {
             alone_since: None,
             own_keys: OwnKeys::default(),
             copy: None,
+            copied_at: None,
             snapshot_due: None,
             synchronisations: Synchronisations::default(),
         }

@@ -410,8 +410,8 @@ impl Core {
             tracing::error!("Failed trying to load the MASTER synchronization DB: it is cut short");
             return LinkTask::Close;
         }
-        let load = upstream.load.take().expect("it is whole");
-        let (keys, stream_db) = (load.keys(), load.stream_db());
+        let mut load = upstream.load.take().expect("it is whole");
+        let (keys, stream_db, open_slots) = (load.keys(), load.stream_db(), load.open_slots());
         load.complete(&mut self.keyspace);
         let databases = self.keyspace.databases();
         let Some(upstream) = self.upstream(link) else { return LinkTask::Close };
@@ -439,6 +439,9 @@ impl Core {
         replication.backlog = Some(Backlog::new(replication.history.offset(), size));
         tracing::info!("MASTER <-> REPLICA sync: Finished with success ({keys} keys)");
         self.server.resume_log();
+        if let Some(open_slots) = open_slots {
+            self.server.follow_open_slots(now, &open_slots);
+        }
         LinkTask::Yield
     }
 

@@ -150,31 +150,28 @@ impl<'a> Input<'a> {
         Ok(f64::from_le_bytes(self.array()?))
     }
 
-    /// A module's value or its own data, which only the module could read: passed over by the
-    /// marks between its parts.
-    pub(super) fn skip_module_parts(&mut self) -> Read<()> {
-        loop {
-            match self.length()? {
-                0 => return Ok(()),
-                1 | 2 => {
-                    self.length()?;
-                }
-                3 => {
-                    self.take(4)?;
-                }
-                4 => {
-                    self.take(8)?;
-                }
-                5 => {
-                    self.text()?;
-                }
-                _ => {
-                    return Err(
-                        RdbError::Corrupt("a part of a module's data that cannot be").into()
-                    );
-                }
+    /// A part of a module's own data, which only the module could read, is passed over by the mark
+    /// before it. False if it was the mark of the end.
+    pub(super) fn skip_module_part(&mut self) -> Read<bool> {
+        match self.length()? {
+            0 => return Ok(false),
+            1 | 2 => {
+                self.length()?;
+            }
+            3 => {
+                self.take(4)?;
+            }
+            4 => {
+                self.take(8)?;
+            }
+            5 => {
+                self.text()?;
+            }
+            _ => {
+                return Err(RdbError::Corrupt("a part of a module's data that cannot be").into());
             }
         }
+        Ok(true)
     }
 }
 

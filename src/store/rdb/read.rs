@@ -9,6 +9,7 @@ use super::error::RdbError;
 use super::input::{Input, Read, Stop};
 use super::write::KeyUse;
 use super::{READ_MAX, VALKEY, opcode};
+use crate::cluster::Slot;
 use crate::store::entry::Entry;
 
 /// What a file says.
@@ -59,6 +60,8 @@ enum State {
         key: Vec<u8>,
         builder: Builder,
     },
+    /// In a module's own data, between two parts.
+    ModuleParts,
     /// Before the checksum.
     Sum,
     Done,
@@ -90,6 +93,9 @@ pub struct RdbReader {
 
 /// `REDIS` and four digits, or `VALKEY` and three.
 const MAGIC: usize = 9;
+
+/// How many ranges of slots an import may have: each has one slot at least.
+const SLOT_RANGES_MAX: u64 = Slot::COUNT as u64;
 
 impl RdbReader {
     /// A reader at the start of a file.
@@ -182,6 +188,13 @@ impl RdbReader {
             }
             State::Start => self.magic(input),
             State::Between => self.between(input),
+            // Part by part: however many there are, none is held, or looked at twice.
+            State::ModuleParts => input.skip_module_part().map(|more| {
+                if !more {
+                    self.state = State::Between;
+                }
+                None
+            }),
             State::Sum => self.check_sum(input),
             State::Done => Ok(None),
         };
@@ -258,8 +271,13 @@ impl RdbReader {
             }
             opcode::SLOT_IMPORT => {
                 input.string()?;
-                for _ in 0..input.length()? {
-                    input.length()?;
+                let ranges = input.length()?;
+                if ranges > SLOT_RANGES_MAX {
+                    return Err(
+                        RdbError::Corrupt("more ranges of slots than there are slots").into()
+                    );
+                }
+                for _ in 0..ranges * 2 {
                     input.length()?;
                 }
                 Ok(None)
@@ -268,7 +286,7 @@ impl RdbReader {
                 for _ in 0..3 {
                     input.length()?;
                 }
-                input.skip_module_parts()?;
+                self.state = State::ModuleParts;
                 Ok(None)
             }
             opcode::FUNCTION_EARLY => {

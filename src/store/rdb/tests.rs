@@ -231,3 +231,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_import_has_as_many_ranges_as_there_are_slots_and_no_more() {
+    let import = |ranges: u32| {
+        let mut file = b"VALKEY080\xf3\x03job\x80".to_vec();
+        file.extend_from_slice(&ranges.to_be_bytes());
+        file.resize(file.len() + 2 * ranges as usize, 0);
+        file.extend_from_slice(b"\xff\0\0\0\0\0\0\0\0");
+        file
+    };
+    read(&import(16_384), 4096).expect("the most there can be");
+    let more = import(16_385);
+    let error = RdbError::Corrupt("more ranges of slots than there are slots");
+    // It is told from the count alone.
+    for file in [&more[..], &more[..19]] {
+        assert_eq!(read(file, 4096).expect_err("too many"), error);
+    }
+}
+
+/// A primary that never ends a module's data is waited for, as one that never ends its keys; but it
+/// has nothing held, and nothing looked at twice.
+#[test]
+fn a_modules_data_without_end_is_not_held() {
+    let mut reader = RdbReader::new(keyspace().value_limits());
+    reader.feed(b"REDIS0010\xf7\x01\x02\x02");
+    assert!(reader.next().expect("a beginning").is_none());
+    let parts = b"\x02\x07\x05\x02hi\x04........\x03....".repeat(1000);
+    let mut fed = reader.position();
+    for piece in parts.chunks(1021).cycle().take(1000) {
+        // Each run of all parts begins anew with a mark.
+        reader.feed(piece);
+        fed += piece.len() as u64;
+        assert!(reader.next().expect("parts that can be").is_none());
+        assert!(fed - reader.position() < 16, "{} bytes are held", fed - reader.position());
+    }
+    reader.feed(b"\x00\xff");
+    assert!(reader.next().expect("an end").is_none());
+    assert_eq!(reader.position(), fed + 2);
+}

@@ -89,6 +89,26 @@ impl Cluster {
         Some(cluster)
     }
 
+    /// A node more, which everybody knows, and which is nothing yet: its index.
+    pub(crate) fn join(&mut self, kind: Kind) -> Option<usize> {
+        self.nodes.push(Server::node(kind, DIRECTIVES)?);
+        let index = self.nodes.len() - 1;
+        let port = self.nodes[index].port().to_string();
+        self.nodes[0].client().ok(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+        self.await_members();
+        Some(index)
+    }
+
+    /// Makes a node copy another.
+    pub(crate) fn replicate(&self, replica: usize, primary: usize) {
+        let id = self.id(primary);
+        let replica = &self.nodes[replica];
+        // The replica may have heard of its primary by gossip a moment later than others.
+        wait_for("REPLICATE is taken", FORM_WITHIN, || {
+            replica.client().call(&["CLUSTER", "REPLICATE", &id]) == Reply::simple("OK")
+        });
+    }
+
     fn form(&mut self, replicas: usize) {
         for (index, node) in self.nodes.iter().enumerate() {
             let mut client = node.client();
@@ -107,13 +127,7 @@ impl Cluster {
         }
         self.await_members();
         for index in self.primaries..self.nodes.len() {
-            let primary = (index - self.primaries) / replicas;
-            let id = self.id(primary);
-            let replica = &self.nodes[index];
-            // The replica may have heard of its primary by gossip a moment later than others.
-            wait_for("REPLICATE is taken", FORM_WITHIN, || {
-                replica.client().call(&["CLUSTER", "REPLICATE", &id]) == Reply::simple("OK")
-            });
+            self.replicate(index, (index - self.primaries) / replicas);
         }
         self.await_agreement();
         self.await_replicas_online();
