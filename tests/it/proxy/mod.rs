@@ -64,3 +64,11 @@ fn fill(client: &mut Client, count: usize) {
         }
     }
 }
+
+/// How often a node has run a command.
+fn calls(node: &Server, command: &str) -> i64 {
+    let text = node.client().text(&["INFO", "commandstats"]);
+    let prefix = format!("cmdstat_{command}:calls=");
+    let calls = text.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next());
+    calls.map_or(0, |calls| calls.parse().expect("a number"))
+}

@@ -2,7 +2,7 @@
 //! that no other file is about.
 
 use super::transactions::{finish_move, open_slot};
-use super::{reach_all, redis_and_proxy};
+use super::{calls, reach_all, redis_and_proxy};
 use crate::support::{Client, Cluster, Fault, Keyway, Relay, Server, wait_for};
 use keyway::cluster::Slot;
 use keyway::resp::Reply;
@@ -258,14 +258,6 @@ fn scar_19_an_outage_makes_no_storm_of_questions() {
     let most = 10 * (started.elapsed().as_secs() as i64 + 2);
     assert!(questions <= most, "{questions} questions in {:?}", started.elapsed());
     assert!(errors > 0, "the ride-out came to its end");
-}
-
-/// How often a node has run a command.
-fn calls(node: &Server, command: &str) -> i64 {
-    let text = node.client().text(&["INFO", "commandstats"]);
-    let prefix = format!("cmdstat_{command}:calls=");
-    let calls = text.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next());
-    calls.map_or(0, |calls| calls.parse().expect("a number"))
 }
 
 /// Scar 18: memory that grows with what is said about the cluster. The proxy's own long answers

@@ -1,6 +1,6 @@
 //! Nodes that tell wrong stories about slots, in front of real ones: each other's, and everybody's.
 
-use super::reach_all;
+use super::{calls, reach_all};
 use crate::support::{Cluster, Keyway, Server, number_from_env, wait_for};
 use keyway::cluster::Slot;
 use keyway::resp::Reply;
@@ -11,14 +11,6 @@ use std::time::{Duration, Instant};
 const CLIENTS: usize = 150;
 /// Questions about the topology that any second may have: one per 100 ms.
 const QUESTIONS_PER_SECOND: i64 = 10;
-
-/// How often a node has run a command.
-fn calls(node: &Server, command: &str) -> i64 {
-    let text = node.client().text(&["INFO", "commandstats"]);
-    let prefix = format!("cmdstat_{command}:calls=");
-    let calls = text.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next());
-    calls.map_or(0, |calls| calls.parse().expect("a number"))
-}
 
 /// Two nodes each say that the other owns a slot. Whoever wants a key of it waits until the ride-out
 /// is over and is told why; the nodes are asked little, and everybody else is served. Put right, it
