@@ -12,8 +12,9 @@ trimmed. Meanwhile a client sends PING after PING. Of each line there is
     worst PING      the longest that the client waited, the noise of the machine included
 
 The first two are the server's own clock around the work itself; they still include what the
-processor did for others in between, so leave it a core of its own. A BINARY whose name is `keyway`
-is started as a node.
+processor did for others in between, so leave it a core of its own (`--core`; the client keeps to the
+others). How much the machine does by itself is in the line "nothing", which takes as long as the
+keys take to expire. A BINARY whose name is `keyway` is started as a node.
 """
 
 import argparse
@@ -70,7 +71,7 @@ class Run:
             data += self.server.reply()
         return data.decode(errors="replace")
 
-    def measure(self, what, requests=(), ended=None):
+    def measure(self, what, requests=(), ended=None, lasting=0.5):
         ask = self.server.ask
         ask("CONFIG", "RESETSTAT")
         ask("LATENCY", "RESET")
@@ -81,7 +82,7 @@ class Run:
         while True:
             waits.append(self.ping())
             now = time.monotonic()
-            if ended is None and now > begin + 0.5:
+            if ended is None and now > begin + lasting:
                 break
             if ended is not None and now > looked + 0.2:
                 looked = now
@@ -118,8 +119,8 @@ class Run:
         return self.server.ask("DBSIZE") == b":0\r\n"
 
     def all(self):
-        self.measure("nothing")
         lifetime = 20_000 + self.keys // 50
+        self.measure("nothing", lasting=lifetime / 1000)
         expiring = lambda n: [command("SET", "e%d" % n, "v" * 20, "PX", lifetime + n % 1000)]
         self.server.fill(expiring, self.keys)
         self.measure("%d keys expire at once" % self.keys, (), self.is_gone)
@@ -175,7 +176,11 @@ def main():
     parser.add_argument("--core", type=int, help="where the servers run")
     parser.add_argument("binaries", nargs="+")
     options = parser.parse_args()
-    launcher = [] if options.core is None else ["taskset", "-c", str(options.core)]
+    launcher = []
+    if options.core is not None:
+        launcher = ["taskset", "-c", str(options.core)]
+        others = os.sched_getaffinity(0) - {options.core}
+        os.sched_setaffinity(0, others or {options.core})
     print("| | while | worst command | worst event | worst PING |\n|---|---|---|---|---|")
     for binary in options.binaries:
         run = Run(binary, launcher, options)
