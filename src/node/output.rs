@@ -7,6 +7,9 @@ use super::session::ClientId;
 pub enum Output {
     /// Something has happened to this client: look after it again.
     Wake(ClientId),
+    /// The stream has grown, and this replica has been sent all of it so far: it is sent the rest before
+    /// any reply leaves.
+    Feed(ClientId),
     /// The cluster bus has something to do, and it is to be done before any reply leaves: see
     /// [`Mesh::pump`](super::io::Mesh::pump).
     Bus,

@@ -167,7 +167,8 @@ impl Client {
         if own_output {
             std::mem::swap(&mut self.output, &mut buffers.output);
         } else if !buffers.output.is_empty() {
-            let written = self.poll_write_now(cx, &buffers.output)?;
+            let held = self.engine.feeds.hold(&self.notice);
+            let written = if held { 0 } else { self.poll_write_now(cx, &buffers.output)? };
             self.output.extend_from_slice(&buffers.output[written..]);
         }
         Poll::Ready(Ok(count))
@@ -236,6 +237,9 @@ impl Client {
     /// Writes what waits; ready when nothing does any longer.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.waiting() > 0 {
+            if self.engine.feeds.hold(&self.notice) {
+                return Poll::Pending;
+            }
             let rest = &self.output[self.written..];
             let count = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
             self.written += count;

@@ -4,6 +4,7 @@
 use super::append::{Append, Policy};
 use super::bus::{Mesh, Owner};
 use super::copies::Copies;
+use super::feeds::Feeds;
 use super::free::Freer;
 use super::host::Sockets;
 use crate::bus::{Broadcast, Member, Source};
@@ -35,6 +36,8 @@ pub(super) struct Engine {
     mesh: OnceCell<Rc<Mesh<Weak<Engine>>>>,
     /// Snapshots for replicas.
     pub(super) copies: Copies,
+    /// What replicas are sent before replies leave.
+    pub(super) feeds: Feeds,
     /// Another primary is to be followed than before, or none.
     pub(super) link_changed: Notify,
     /// The append-only file, while there is one.
@@ -61,6 +64,10 @@ pub(super) struct Buffers {
 pub(super) struct Notice {
     raised: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// It is a replica's, which is due: see [`Feeds`].
+    pub(super) due: Cell<bool>,
+    /// It is a client's whose replies wait.
+    pub(super) held: Cell<bool>,
 }
 
 impl Notice {
@@ -79,6 +86,11 @@ impl Notice {
 
     fn raise(&self) {
         self.raised.set(true);
+        self.wake();
+    }
+
+    /// Lets the task run.
+    pub(super) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
@@ -114,6 +126,7 @@ impl Engine {
             freer: RefCell::default(),
             mesh: OnceCell::new(),
             copies: Copies::default(),
+            feeds: Feeds::default(),
             link_changed: Notify::new(),
             append: RefCell::default(),
             append_policy: Cell::new(policy),
@@ -158,6 +171,12 @@ impl Engine {
                 Output::Wake(id) => {
                     if let Some(notice) = self.notices.borrow().get(&id) {
                         notice.raise();
+                    }
+                }
+                Output::Feed(id) => {
+                    if let Some(notice) = self.notices.borrow().get(&id) {
+                        self.feeds.is_due(notice);
+                        notice.wake();
                     }
                 }
                 Output::Bus => bus = true,
@@ -285,7 +304,9 @@ impl Engine {
 
     /// A client's task has ended.
     pub(super) fn leave(&self, id: ClientId) {
-        self.notices.borrow_mut().remove(&id);
+        if let Some(notice) = self.notices.borrow_mut().remove(&id) {
+            self.feeds.is_served(&notice);
+        }
         self.with_core(|core| core.disconnect(id));
     }
 

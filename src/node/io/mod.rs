@@ -5,6 +5,7 @@ mod bus;
 mod client;
 mod copies;
 mod engine;
+mod feeds;
 mod free;
 mod host;
 mod listen;

@@ -73,7 +73,10 @@ impl ReplicaLink {
             }
         }
         for _ in 0..WRITES_PER_TURN {
-            ready!(self.poll_write(cx))?;
+            if self.poll_write(cx)?.is_pending() {
+                self.seat.engine.feeds.is_served(&self.notice);
+                return Poll::Pending;
+            }
         }
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -58,7 +58,7 @@ impl Follower {
     }
 
     /// Whether its shell is to be told that the stream has grown.
-    pub(super) fn is_to_be_woken(&mut self) -> bool {
+    pub(super) fn is_to_be_fed(&mut self) -> bool {
         self.replica.stage == Stage::Online && std::mem::take(&mut self.parked)
     }
 

@@ -187,11 +187,11 @@ impl Server {
         self.stream_grew(look);
     }
 
-    /// The stream has grown: those who wait for more are woken.
+    /// The stream has grown: those who wait for more are fed.
     fn stream_grew(&mut self, look: bool) {
         for (id, follower) in &mut self.replication.followers {
-            if follower.is_to_be_woken() {
-                self.outputs.push_back(Output::Wake(*id));
+            if follower.is_to_be_fed() {
+                self.outputs.push_back(Output::Feed(*id));
             }
         }
         if look {
