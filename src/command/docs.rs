@@ -67,6 +67,9 @@ fn explain(class: Class) -> &'static str {
         Class::Local => "answered by the proxy itself",
         Class::Pinned => "needs a connection of its own for as long as it lasts",
         Class::Subscription => "publish/subscribe, over shared subscriber connections",
+        Class::Publish => {
+            "goes to one node, as `one_slot`; its count is made that of a single server"
+        }
         Class::Refused => "refused with an error that says so",
     }
 }

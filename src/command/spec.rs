@@ -274,13 +274,15 @@ pub enum Class {
     Pinned,
     /// Publish/subscribe.
     Subscription,
+    /// To one node; the answer counts those who listen through the proxy.
+    Publish,
     /// Not available through the proxy.
     Refused,
 }
 
 impl Class {
     /// Every class, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::OneSlot,
         Self::Split,
         Self::AllOrNothing,
@@ -289,6 +291,7 @@ impl Class {
         Self::Local,
         Self::Pinned,
         Self::Subscription,
+        Self::Publish,
         Self::Refused,
     ];
 
@@ -303,6 +306,7 @@ impl Class {
             Self::Local => "local",
             Self::Pinned => "pinned",
             Self::Subscription => "subscription",
+            Self::Publish => "publish",
             Self::Refused => "refused",
         }
     }

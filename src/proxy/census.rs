@@ -115,6 +115,7 @@ fn next<'a>(body: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Endpoint;
     use crate::command::lookup_request;
     use crate::resp::{OwnedRequest, Protocol};
 
@@ -139,8 +140,10 @@ mod tests {
         for _ in 0..5 {
             listeners.add_client(TopicKind::Channel, b"a", 1);
         }
-        listeners.add_link(TopicKind::Channel, b"a", 1);
-        listeners.add_link(TopicKind::Channel, b"a", 1);
+        let nodes = [Endpoint::new("n", 1), Endpoint::new("n", 2)];
+        for node in &nodes {
+            listeners.add_link(TopicKind::Channel, b"a", node, 1);
+        }
         listeners.add_client(TopicKind::Pattern, b"a*", 1);
         let of_two_nodes = [
             "*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:0\r\n",
@@ -158,7 +161,9 @@ mod tests {
         assert_eq!(answer("PUBSUB CHANNELS z*", &listeners, &["*0\r\n"]), "*0|");
         assert_eq!(answer("PUBSUB NUMPAT", &listeners, &[":0\r\n", ":3\r\n"]), ":3|");
         listeners.add_client(TopicKind::Channel, b"a", -5);
-        listeners.add_link(TopicKind::Channel, b"a", -2);
+        for node in &nodes {
+            listeners.add_link(TopicKind::Channel, b"a", node, -1);
+        }
         assert_eq!(listeners.count(TopicKind::Channel, b"a"), Count::default());
         assert_eq!(listeners.names(TopicKind::Channel), Vec::<Box<[u8]>>::new());
     }

@@ -55,11 +55,13 @@ fn nodes(spec: &'static Spec, asked: &Request<'_>, slots: &[Slot], topology: &To
         None => format!("nobody (slot {} has no owner)", slot.number()),
     };
     match spec.class {
-        Class::OneSlot | Class::AllOrNothing => match route::slot_of(spec, asked) {
-            Ok(Route::Keyed(slot)) => owner(&slot),
-            Ok(Route::Anywhere) => "any primary: it has no keys".to_owned(),
-            Err(refusal) => refusal.to_string(),
-        },
+        Class::OneSlot | Class::AllOrNothing | Class::Publish => {
+            match route::slot_of(spec, asked) {
+                Ok(Route::Keyed(slot)) => owner(&slot),
+                Ok(Route::Anywhere) => "any primary: it has no keys".to_owned(),
+                Err(refusal) => refusal.to_string(),
+            }
+        }
         Class::Split | Class::Pinned | Class::Subscription if !slots.is_empty() => {
             let mut nodes: Vec<String> = slots.iter().map(owner).collect();
             nodes.sort();

@@ -9,7 +9,7 @@
 use super::elements::{bulk_text, element_len};
 use super::topics::{TopicId, TopicKind};
 use crate::resp::encode_request;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// The frames of a node, as far as a subscriber connection can carry them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,9 +89,30 @@ pub(super) struct Feed {
     awaited: VecDeque<Awaited>,
     /// Topics asked for on it.
     pub topics: usize,
+    /// Topics that the node sends on it, by kind: what it has confirmed and not ended since.
+    sent: [HashSet<Box<[u8]>>; 3],
 }
 
 impl Feed {
+    /// A topic that the node sends from this frame on (1), or does not send any more (-1).
+    pub(super) fn change<'a>(&mut self, frame: &Frame<'a>) -> Option<(TopicKind, &'a [u8], i64)> {
+        match *frame {
+            Frame::Subscribed(kind, name) => {
+                self.sent[kind as usize].insert(name.into()).then_some((kind, name, 1))
+            }
+            Frame::Unsubscribed(kind, name) => {
+                self.sent[kind as usize].remove(name).then_some((kind, name, -1))
+            }
+            Frame::Message { .. } | Frame::Pong | Frame::Error(_) => None,
+        }
+    }
+
+    /// Every topic that the node sends on it.
+    pub(super) fn sent(&self) -> impl Iterator<Item = (TopicKind, &[u8])> {
+        let of_kind = |kind: TopicKind| self.sent[kind as usize].iter().map(move |n| (kind, &**n));
+        TopicKind::ALL.into_iter().flat_map(of_kind)
+    }
+
     /// Whether anything is waited for.
     pub(super) fn is_idle(&self) -> bool {
         self.awaited.is_empty()

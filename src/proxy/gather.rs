@@ -12,6 +12,7 @@ use super::census::Census;
 use super::cursor;
 use super::link::LinkId;
 use super::pipeline::Retry;
+use super::publication::Publication;
 use super::set_algebra::SetAlgebra;
 use super::stream_read::StreamRead;
 use crate::cluster::Slot;
@@ -118,6 +119,8 @@ pub(super) enum Kind {
     Streams(StreamRead),
     /// PUBSUB: what each node counts, and what is known here.
     Census(Census),
+    /// PUBLISH, SPUBLISH: to one node, whose count is put right.
+    Publication(Box<Publication>),
     /// INFO: the proxy's sections, with the shards' keyspaces added up.
     Info {
         /// The text before the keyspace section.
@@ -190,10 +193,11 @@ impl Gather {
 
     /// Whether each part is about keys, whose slot a redirect can name.
     pub(super) fn is_by_key(&self) -> bool {
-        matches!(
-            self.kind,
-            Kind::Values | Kind::SumOfKeys | Kind::Pairs | Kind::Sets(_) | Kind::Streams(_)
-        )
+        match &self.kind {
+            Kind::Values | Kind::SumOfKeys | Kind::Pairs | Kind::Sets(_) | Kind::Streams(_) => true,
+            Kind::Publication(publication) => publication.has_slot(),
+            _ => false,
+        }
     }
 
     /// Adds a part that goes to the owner of `slot` with the whole command.
@@ -260,6 +264,19 @@ impl Gather {
         self.verdict() == Verdict::Ok
             && position.is_round_over()
             && (0..self.parts.len()).all(|part| position.is_page(part))
+    }
+
+    /// Whether any shard's node will do for its part.
+    pub(super) fn goes_anywhere(&self) -> bool {
+        matches!(&self.kind, Kind::Publication(publication) if !publication.has_slot())
+    }
+
+    /// The message that it publishes.
+    pub(super) fn publication(&mut self) -> Option<&mut Publication> {
+        match &mut self.kind {
+            Kind::Publication(publication) => Some(publication),
+            _ => None,
+        }
     }
 
     /// The position of a SCAN.

@@ -31,6 +31,7 @@ mod monitors;
 mod options;
 mod pinned;
 mod pipeline;
+mod publication;
 mod refresh;
 mod replicas;
 mod retry;

@@ -199,13 +199,14 @@ impl Multi {
     }
 
     /// EXEC's reply of the node, `array`, with the replies of the commands that the proxy answers
-    /// itself put in between; `local` gives them. `None` if it is not such a reply.
+    /// itself put in between. `write` writes each: it is given its number, and what the node has
+    /// answered, if it was asked. `None` if it is not such a reply.
     pub(super) fn splice(
         &self,
         array: &[u8],
         limits: &Limits,
         protocol: Protocol,
-        mut local: impl FnMut(usize, &mut Vec<u8>),
+        mut write: impl FnMut(usize, Option<&[u8]>, &mut Vec<u8>),
     ) -> Option<Vec<u8>> {
         let (count, mut elements) = super::elements::array(array).ok()?;
         let of_node = self.queued.iter().filter(|queued| !queued.local).count();
@@ -216,11 +217,11 @@ impl Multi {
         crate::resp::Encoder::new(&mut whole, protocol).array(self.queued.len());
         for (number, queued) in self.queued.iter().enumerate() {
             if queued.local {
-                local(number, &mut whole);
+                write(number, None, &mut whole);
                 continue;
             }
             let len = ReplyScanner::default().scan(elements, limits).ok()??;
-            whole.extend_from_slice(&elements[..len]);
+            write(number, Some(&elements[..len]), &mut whole);
             elements = &elements[len..];
         }
         elements.is_empty().then_some(whole)
@@ -321,9 +322,11 @@ mod tests {
             multi.push(name.as_bytes(), 0, lookup(name.as_bytes()).expect("in the table"), local);
         }
         let splice = |array: &[u8]| {
-            let whole = multi.splice(array, &Limits::default(), Protocol::Resp2, |number, out| {
-                out.extend_from_slice(format!("+{number}\r\n").as_bytes());
-            });
+            let whole =
+                multi.splice(array, &Limits::default(), Protocol::Resp2, |number, of_node, out| {
+                    let local = format!("+{number}\r\n");
+                    out.extend_from_slice(of_node.unwrap_or(local.as_bytes()));
+                });
             whole.map(|whole| String::from_utf8(whole).expect("text"))
         };
         let nested = b"*2\r\n$1\r\nx\r\n*2\r\n$1\r\na\r\n$-1\r\n";

@@ -129,7 +129,7 @@ pub(super) enum Place {
 pub(super) fn in_transaction(spec: &'static Spec, request: &Request<'_>) -> Result<Place, Refusal> {
     let name = || spec.name.replace('|', " ").to_ascii_uppercase();
     match spec.class {
-        Class::OneSlot | Class::AllOrNothing | Class::Split => {}
+        Class::OneSlot | Class::AllOrNothing | Class::Split | Class::Publish => {}
         // They do not block there.
         Class::Pinned if spec.flags.contains(Flags::BLOCKING) && !spec.keys.is_empty() => {}
         Class::Pinned if spec.name == "unwatch" => {}

@@ -35,14 +35,14 @@ function run(string $name, callable $make, bool $cluster): void
             expect($client->blPop(["$tag:list"], 5), ["$tag:list", 'x']);
         },
         'pub/sub' => function () use ($client, $make, $tag, $port) {
-            // subscribe() only ends with its callback, so another process says something; what PUBLISH counts
-            // is not the proxy's listeners, so it says it for a while.
+            // subscribe() only ends with its callback, so another process says something, until PUBLISH says that
+            // somebody has heard it.
             $say = sprintf(
                 '%s -r %s',
                 escapeshellarg(PHP_BINARY),
                 escapeshellarg(
                     '$c = new Redis(); $c->connect("127.0.0.1", ' . $port . ');'
-                    . ' for ($n = 0; $n < 100; $n++) { $c->publish("' . $tag . '", "hi"); usleep(10000); }'
+                    . ' for ($n = 0; $n < 1000 && $c->publish("' . $tag . '", "hi") == 0; $n++) { usleep(10000); }'
                 )
             );
             $process = proc_open($say, [], $pipes);

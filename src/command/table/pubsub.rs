@@ -19,7 +19,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         arity: Exactly(3),
         flags: flags!(PUBSUB LOADING STALE FAST),
         syntax: "channel message",
-        ..Spec::new("publish", "2.0.0", Group::PubSub, Class::OneSlot)
+        ..Spec::new("publish", "2.0.0", Group::PubSub, Class::Publish)
     },
     Spec {
         summary: "Groups the commands that look at channels.",
@@ -86,7 +86,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         flags: flags!(PUBSUB LOADING STALE FAST),
         keys: &[key(key_flags!(NOT_KEY), 1)],
         syntax: "shardchannel message",
-        ..Spec::new("spublish", "7.0.0", Group::PubSub, Class::OneSlot)
+        ..Spec::new("spublish", "7.0.0", Group::PubSub, Class::Publish)
     },
     Spec {
         summary: "Listens to shard channels.",

@@ -5,10 +5,12 @@
 //! elsewhere. What the proxy answers itself (PING, CLIENT ID, …) is put into the node's array.
 
 use super::pins::Leaves;
+use super::publishing::publishes;
 use super::requests::Dispatched;
 use super::transactions::{BECAUSE, EXEC};
 use super::{Core, SessionId};
-use crate::command::Spec;
+use crate::cluster::Endpoint;
+use crate::command::{Class, Spec};
 use crate::proxy::link::LinkId;
 use crate::proxy::local::After;
 use crate::proxy::metrics::{Outcome, RideOut};
@@ -38,7 +40,7 @@ impl Core {
             } else if void {
                 self.complete_null(id, seq, now);
             } else {
-                self.complete_exec(id, seq, b"*0\r\n", now);
+                self.complete_exec(id, seq, b"*0\r\n", None, now);
             }
             self.end_transaction(id, now);
             return Dispatched::Yes;
@@ -69,12 +71,20 @@ impl Core {
     }
 
     /// Answers EXEC with what the node has answered, and what the proxy answers itself.
-    pub(super) fn complete_exec(&mut self, id: SessionId, seq: u64, reply: &[u8], now: Instant) {
+    fn complete_exec(
+        &mut self,
+        id: SessionId,
+        seq: u64,
+        reply: &[u8],
+        node: Option<&Endpoint>,
+        now: Instant,
+    ) {
         let session = &mut self.sessions[id.index()];
         let protocol = session.client.protocol;
         let Some(multi) = session.transaction().and_then(|of| of.multi.take()) else { return };
         let is_array = reply.starts_with(b"*") && !reply.starts_with(b"*-1");
-        if !is_array || !multi.queued().iter().any(|queued| queued.local) {
+        let counts = publishes(&multi) && !self.shared.listeners.is_empty();
+        if !is_array || !(counts || multi.queued().iter().any(|queued| queued.local)) {
             return self.complete(id, seq, reply, Outcome::Ok, now);
         }
         let limits = self.options.limits;
@@ -83,9 +93,19 @@ impl Core {
             answers.push((number, self.local_answer(id, multi.frame(number), queued.spec, now)));
         }
         let mut answers = answers.into_iter();
-        let whole = multi.splice(reply, &limits, protocol, |_, out| {
-            let (_, answer) = answers.next().expect("one for each");
-            out.extend_from_slice(&answer);
+        let whole = multi.splice(reply, &limits, protocol, |number, of_node, out| {
+            let Some(of_node) = of_node else {
+                let (_, answer) = answers.next().expect("one for each");
+                return out.extend_from_slice(&answer);
+            };
+            let publishes = multi.queued()[number].spec.class == Class::Publish;
+            let receivers = node
+                .filter(|_| publishes && counts)
+                .and_then(|node| self.receivers_in_exec(&multi, number, of_node, node));
+            match receivers {
+                Some(count) => Encoder::new(out, protocol).integer(count),
+                None => out.extend_from_slice(of_node),
+            }
         });
         match whole {
             Some(whole) => self.complete(id, seq, &whole, Outcome::Ok, now),
@@ -138,13 +158,14 @@ impl Core {
             };
         }
         let Some(not_run) = not_run else {
+            let node = self.backends.link(link).map(|link| link.endpoint.clone());
             self.settle_queue(id, now);
             self.pin_rode_out(id, Pin::Transaction, RideOut::Drained);
             self.transaction_is_over(id, now);
             if reply.starts_with(b"-") {
                 self.complete(id, seq, reply, Outcome::ServerError, now);
             } else {
-                self.complete_exec(id, seq, reply, now);
+                self.complete_exec(id, seq, reply, node.as_ref(), now);
             }
             return self.end_transaction(id, now);
         };

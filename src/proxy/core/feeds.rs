@@ -75,6 +75,9 @@ impl Core {
                      nobody expects");
                 return self.lose(id, Loss::Broken, LinkEnd::Desync, "unexpected", now);
             };
+            if let Some((kind, name, change)) = feed.change(&frame) {
+                self.shared.listeners.add_link(kind, name, &link.endpoint, change);
+            }
             match (frame, answered) {
                 (Frame::Unsubscribed(TopicKind::Shard, name), _) => {
                     let topic = self.subscriptions.topics.find(TopicKind::Shard, name);
@@ -103,10 +106,8 @@ impl Core {
     fn topic_confirmed(&mut self, id: TopicId, serial: u64, link: LinkId, now: Instant) {
         let Some(topic) = self.subscriptions.topics.same(id, serial) else { return };
         topic.failures = 0;
-        if let Some(place) = topic.place_mut(link)
-            && !std::mem::replace(&mut place.active, true)
-        {
-            self.shared.listeners.add_link(topic.kind, &topic.name, 1);
+        if let Some(place) = topic.place_mut(link) {
+            place.active = true;
         }
         self.place_topic(id, now);
     }
@@ -178,9 +179,6 @@ impl Core {
     /// A topic is not on this connection any more.
     fn unplace(&mut self, id: TopicId, link: LinkId) {
         let Some(topic) = self.subscriptions.topics.get_mut(id) else { return };
-        if topic.is_active_at(link) {
-            self.shared.listeners.add_link(topic.kind, &topic.name, -1);
-        }
         topic.places.retain(|place| place.link != link);
         topic.settled = false;
         if topic.source == link {
@@ -276,9 +274,6 @@ impl Core {
     /// Ends a topic on one connection.
     fn ask_to_stop(&mut self, id: TopicId, link_id: LinkId) {
         let Some(topic) = self.subscriptions.topics.get_mut(id) else { return };
-        if topic.is_active_at(link_id) {
-            self.shared.listeners.add_link(topic.kind, &topic.name, -1);
-        }
         topic.places.retain(|place| place.link != link_id);
         let Some(feed) = self.subscriptions.feeds.get_mut(&link_id) else { return };
         if let Some(link) = self.backends.link(link_id).filter(|link| !link.is_closed()) {
@@ -354,8 +349,11 @@ impl Core {
     }
 
     /// A subscriber connection is over.
-    pub(super) fn subscriber_lost(&mut self, id: LinkId) {
-        self.subscriptions.feeds.remove(&id);
+    pub(super) fn subscriber_lost(&mut self, id: LinkId, node: &Endpoint) {
+        let feed = self.subscriptions.feeds.remove(&id).unwrap_or_default();
+        for (kind, name) in feed.sent() {
+            self.shared.listeners.add_link(kind, name, node, -1);
+        }
         let placed: Vec<TopicId> = self
             .subscriptions
             .topics

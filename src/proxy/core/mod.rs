@@ -20,6 +20,7 @@ mod monitors;
 mod order;
 mod pins;
 mod proxy_commands;
+mod publishing;
 mod reads;
 mod replies;
 mod requests;

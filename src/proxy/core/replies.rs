@@ -286,6 +286,9 @@ impl Core {
                 return self.avoid_for_reads(id, now);
             }
         }
+        if let Some(publication) = gather.publication() {
+            publication.answered_by(&link.endpoint, &self.shared.listeners);
+        }
         match gather.answered(part, reply) {
             Ok(true) => self.finish_gather(session_id, expect.seq, now),
             Ok(false) => {}

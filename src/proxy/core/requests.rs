@@ -142,6 +142,8 @@ impl Core {
                 Err(route::Refusal::Blocks) => return self.dispatch_blocking(id, spec, now),
                 route => route,
             },
+            // Where nobody listens here, the node's count is right as it is.
+            Class::Publish if self.shared.listeners.is_empty() => route::slot_of(spec, &request),
             _ => return self.dispatch_other(id, spec, now),
         };
         let (slot, keyed) = match route {
@@ -313,6 +315,7 @@ impl Core {
                 route::scan(&request, topology, changes, unit, self.options.gather_bytes)
             }
             Class::Local => return self.answer_locally(id, spec, now),
+            Class::Publish => return self.publish(id, spec, now),
             Class::Subscription => return self.subscribe(id, spec, now),
             Class::Pinned if spec.group == Group::Transactions => {
                 return self.dispatch_transaction(id, spec, now);
@@ -367,7 +370,7 @@ impl Core {
         }
         if spec.is_write() {
             // A part without keys stands for a whole shard.
-            let all = spec.class != Class::Split;
+            let all = spec.class == Class::FanOut;
             let slots = gather.parts.iter().map(|part| part.slot);
             let losses = self.losses.count();
             slots.for_each(|slot| session.written.note(slot, true, losses));

@@ -11,7 +11,7 @@ use crate::clock::Backoff;
 use crate::cluster::{Endpoint, Slot};
 use crate::proxy::backends::NoRoute;
 use crate::proxy::error::Failure;
-use crate::proxy::gather::PartState;
+use crate::proxy::gather::{Gather, PartState};
 use crate::proxy::lanes::Lane;
 use crate::proxy::link::{Expect, ExpectKind, Link, LinkId, Role};
 use crate::proxy::metrics::{LinkEnd, Outcome};
@@ -178,7 +178,7 @@ impl Core {
     fn try_again(&mut self, id: SessionId, seq: u64, part: u32, now: Instant) {
         let session = &mut self.sessions[id.index()];
         let Some(entry) = session.pipeline.get_mut(seq) else { return };
-        let keyed = entry.keyed;
+        let keyed = entry.keyed && !goes_anywhere(entry);
         let Some((slot, retry)) = waiting(entry, part) else { return };
         let since = retry.since.unwrap_or(now);
         if now.saturating_duration_since(since) >= self.options.ride_out
@@ -194,6 +194,9 @@ impl Core {
             // Without keys any shard will do, and this one is gone.
             let other = crate::proxy::route::any_shard(self.backends.topology(), 0);
             entry.slot = other.or(entry.slot);
+            if let Some(gather) = entry.work.as_mut().and_then(|work| work.gather.as_mut()) {
+                gather.parts[part as usize].slot = other.unwrap_or(slot);
+            }
         }
         let route = match &target {
             Some(target) => self.backends.route_to(&target.endpoint, lane, now),
@@ -378,7 +381,7 @@ impl Core {
             self.shared.map.want_refresh();
         }
         if subscriber {
-            self.subscriber_lost(id);
+            self.subscriber_lost(id, &endpoint);
         }
         if let Some(tracker) = tracker {
             self.tracker_lost(tracker, lane, &endpoint);
@@ -448,6 +451,12 @@ fn waiting(entry: &mut Entry, part: u32) -> Option<(Slot, &mut Retry)> {
     let gather = entry.work.as_mut()?.gather.as_mut()?;
     let part = &mut gather.parts[part as usize];
     (part.state == PartState::Waiting).then_some((part.slot, &mut part.retry))
+}
+
+/// Whether it is in one part, which any shard's node will do for.
+fn goes_anywhere(entry: &Entry) -> bool {
+    let gather = entry.work.as_ref().and_then(|work| work.gather.as_ref());
+    gather.is_some_and(Gather::goes_anywhere)
 }
 
 /// How often a request that is in flight, or a part of one, was lost to silence.

@@ -90,6 +90,7 @@ impl Gather {
                 self.values[part] = at..self.bytes.len() as u32;
             }
             Kind::Census(census) => census.add(reply)?,
+            Kind::Publication(publication) => self.sum = publication.receivers(integer(reply)?),
             Kind::Sets(sets) => self.held += sets.add(part, reply)?,
             Kind::Info { .. } => {
                 let reply =

@@ -54,6 +54,7 @@ impl Gather {
             | Kind::Min
             | Kind::Max
             | Kind::Census(_)
+            | Kind::Publication(_)
             | Kind::OneOf { .. } => out.extend_from_slice(request.frame()),
         }
     }

@@ -45,7 +45,9 @@ impl Gather {
                     reply.buffer().extend_from_slice(value);
                 }
             }
-            Kind::SumOfKeys | Kind::Sum | Kind::Min | Kind::Max => reply.integer(self.sum),
+            Kind::SumOfKeys | Kind::Sum | Kind::Min | Kind::Max | Kind::Publication(_) => {
+                reply.integer(self.sum);
+            }
             Kind::Pairs => reply.ok(),
             Kind::AllSucceeded | Kind::OneSucceeded => {
                 reply.buffer().extend_from_slice(&self.bytes);

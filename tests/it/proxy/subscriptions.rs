@@ -246,3 +246,118 @@ fn a_proxy_that_stops_does_not_wait_for_listeners() {
     assert!(status.success(), "{status:?}");
     assert!(listener.read_to_end(Duration::from_secs(5)).1);
 }
+
+/// What PUBLISH is answered, and what the same clients get of a single server.
+fn receivers(server: &Server) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut publisher = server.client();
+    let mut note = |publisher: &mut Client, what: &str, command: &[&str]| {
+        told.push(format!("{what}: {:?}", publisher.call(command)));
+    };
+    note(&mut publisher, "nobody", &["PUBLISH", "news", "1"]);
+    let mut listeners: Vec<Client> = (0..5).map(|_| listener(server, "news")).collect();
+    note(&mut publisher, "five", &["PUBLISH", "news", "2"]);
+    // Two of them by patterns as well, one of which does not match.
+    for listener in &mut listeners[..2] {
+        listener.call(&["PSUBSCRIBE", "n*", "*s", "__key*"]);
+        listener.reply();
+        listener.reply();
+        while !matches!(listener.call(&["PING"]).as_array(), Some([_, _])) {}
+    }
+    note(&mut publisher, "and two of two patterns", &["PUBLISH", "news", "3"]);
+    note(&mut publisher, "the patterns alone", &["PUBLISH", "nothing else", "4"]);
+    note(&mut publisher, "keyspace", &["PUBLISH", "__keyspace@0__:x", "5"]);
+    // Whoever publishes counts, too.
+    let mut both = server.client_resp3();
+    both.call(&["SUBSCRIBE", "news"]);
+    both.try_send(&["PUBLISH", "news", "6"]).expect("it is connected");
+    let counted = std::iter::repeat_with(|| both.reply());
+    let counted = counted.into_iter().find(|reply| !matches!(reply, Reply::Push(_)));
+    assert_eq!(counted, Some(Reply::Integer(10)));
+    // In a pipeline, and in transactions with and without a key.
+    for command in [&["MULTI"][..], &["INCR", "counter"], &["PUBLISH", "news", "7"], &["PING"]] {
+        publisher.call(command);
+    }
+    note(&mut publisher, "in a transaction", &["EXEC"]);
+    publisher.call(&["MULTI"]);
+    publisher.call(&["PUBLISH", "news", "8"]);
+    note(&mut publisher, "alone in one", &["EXEC"]);
+    publisher.call(&["DEL", "counter"]);
+    // Who has said so, or is gone, counts no more from then on.
+    for (left, mut listener) in listeners.drain(..).enumerate() {
+        if left % 2 == 0 {
+            listener.call(&["RESET"]);
+            while listener.call(&["PING"]) != Reply::simple("PONG") {}
+        } else {
+            listener.try_send(&["UNSUBSCRIBE", "news"]).expect("it is connected");
+            listener.try_send(&["PUNSUBSCRIBE"]).expect("it is connected");
+            while !matches!(listener.call(&["PING", "over"]), Reply::Bulk(text) if text == "over") {
+            }
+        }
+        note(&mut publisher, "one less", &["PUBLISH", "news", "9"]);
+    }
+    drop(both);
+    told
+}
+
+#[test]
+fn publish_answers_how_many_clients_got_it() {
+    let Some(single) = Server::redis(&[]) else { return };
+    let expected = receivers(&single);
+    for cluster in [Cluster::redis(3, 0), Cluster::valkey(3, 0)].into_iter().flatten() {
+        for workers in ["1", "3"] {
+            let proxy = Keyway::proxy(&cluster.seeds(), &["--workers", workers]);
+            reach_all(&cluster, &proxy);
+            // From wherever a client publishes.
+            for _ in 0..4 {
+                assert_eq!(receivers(&proxy), expected, "{workers} workers");
+            }
+        }
+    }
+}
+
+/// Shard channels, clients of the nodes' own, and another proxy, whose connections are its clients
+/// to this one.
+#[test]
+fn publish_counts_others_as_their_node_does() {
+    let Some(cluster) = Cluster::redis(3, 1) else { return };
+    let proxy = Keyway::proxy(&cluster.seeds(), &["--workers", "2"]);
+    let other = Keyway::proxy(&cluster.seeds(), &["--workers", "1"]);
+    reach_all(&cluster, &proxy);
+    reach_all(&cluster, &other);
+    let mut publisher = proxy.client();
+    let shard = cluster.key_of(0, "shard");
+    assert_eq!(publisher.integer(&["SPUBLISH", &shard, "x"]), 0);
+    let shard_listener = |server: &Server| {
+        let mut client = server.client();
+        assert_eq!(client.call(&["SSUBSCRIBE", &shard]), subscribed("ssubscribe", &shard, 1));
+        client
+    };
+    let mine: Vec<Client> = (0..4).map(|_| shard_listener(&proxy)).collect();
+    assert_eq!(publisher.integer(&["SPUBLISH", &shard, "x"]), 4);
+    let direct = shard_listener(&cluster.nodes()[0]);
+    let of_other: Vec<Client> = (0..3).map(|_| shard_listener(&other)).collect();
+    assert_eq!(publisher.integer(&["SPUBLISH", &shard, "x"]), 4 + 1 + 1);
+    drop((direct, of_other));
+    wait_for("those of others are gone", Duration::from_secs(10), || {
+        publisher.integer(&["SPUBLISH", &shard, "x"]) == 4
+    });
+    // A failover by hand: all are subscribed again at the next owner, and count as before.
+    let news: Vec<Client> = (0..4).map(|_| listener(&proxy, "news")).collect();
+    assert_eq!(publisher.integer(&["PUBLISH", "news", "x"]), 4);
+    cluster.nodes()[3].client().ok(&["CLUSTER", "FAILOVER"]);
+    wait_for("the replica has taken over", Duration::from_secs(30), || {
+        cluster.nodes()[3].client().text(&["CLUSTER", "NODES"]).contains("myself,master")
+    });
+    for _ in 0..20 {
+        assert_eq!(publisher.integer(&["PUBLISH", "news", "x"]), 4);
+    }
+    wait_for("the shard channel has followed", Duration::from_secs(30), || {
+        publisher.integer(&["SPUBLISH", &shard, "x"]) == 4
+    });
+    drop((mine, news));
+    wait_for("nobody is left", Duration::from_secs(10), || {
+        publisher.integer(&["SPUBLISH", &shard, "x"]) == 0
+            && publisher.integer(&["PUBLISH", "news", "x"]) == 0
+    });
+}

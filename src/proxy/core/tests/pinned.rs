@@ -8,7 +8,7 @@ const DOWN: &str = "-CLUSTERDOWN Hash slot not served\r\n";
 
 impl World {
     /// The connections to a node that sessions have, or may have, to themselves.
-    fn owned(&mut self, port: u16) -> Vec<LinkId> {
+    pub(super) fn owned(&mut self, port: u16) -> Vec<LinkId> {
         self.connect();
         let is_own = |(_, link): &(LinkId, &Link)| {
             link.endpoint == at(port) && !link.is_closed() && link.role != Role::Shared

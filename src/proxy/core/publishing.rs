@@ -1,0 +1,70 @@
+//! PUBLISH and SPUBLISH while somebody listens through this proxy: one request to one node, whose
+//! count is made that of a single server.
+
+use super::requests::Dispatched;
+use super::{Core, SessionId};
+use crate::cluster::{Endpoint, Slot};
+use crate::command::{Class, Spec};
+use crate::proxy::elements::integer;
+use crate::proxy::gather::{Gather, Kind};
+use crate::proxy::pinned::Multi;
+use crate::proxy::publication::Publication;
+use crate::proxy::route::{self, Route};
+use crate::proxy::topics::TopicKind;
+use crate::resp::{Request, RequestDecoder};
+use std::time::Instant;
+
+impl Core {
+    pub(super) fn publish(
+        &mut self,
+        id: SessionId,
+        spec: &'static Spec,
+        now: Instant,
+    ) -> Dispatched {
+        let session = &self.sessions[id.index()];
+        let request = session.decoder.request(session.input.undecoded(), session.undispatched);
+        let request = request.expect("it was there");
+        let topology = self.backends.topology();
+        let slot = match route::slot_of(spec, &request) {
+            Ok(Route::Keyed(slot)) => slot,
+            _ => route::any_shard(topology, session.client.id).unwrap_or(Slot::of(b"")),
+        };
+        let nobody = Endpoint::new("", 0);
+        let node = topology.owner(slot).map_or(&nobody, |node| &topology.node(node).endpoint);
+        let publication = self.publication(spec, &request, node);
+        let kind = Kind::Publication(Box::new(publication));
+        let mut gather = Gather::new(kind, spec.is_write(), self.options.gather_bytes);
+        gather.add_shard(slot);
+        self.send_parts(id, spec, gather, now)
+    }
+
+    fn publication(&self, spec: &Spec, request: &Request<'_>, node: &Endpoint) -> Publication {
+        let kind = match spec.name {
+            "spublish" => TopicKind::Shard,
+            _ => TopicKind::Channel,
+        };
+        Publication::new(kind, request.arg(1), node, &self.shared.listeners)
+    }
+
+    /// Makes of what a node has counted for a PUBLISH in a transaction what one server would.
+    pub(super) fn receivers_in_exec(
+        &self,
+        multi: &Multi,
+        number: usize,
+        counted: &[u8],
+        node: &Endpoint,
+    ) -> Option<i64> {
+        let counted = integer(counted).ok()?;
+        let frame = multi.frame(number);
+        let mut decoder = RequestDecoder::default();
+        let used = decoder.decode(frame, &self.options.limits).ok().flatten()?;
+        let request = decoder.request(frame, used)?;
+        let spec = multi.queued()[number].spec;
+        Some(self.publication(spec, &request, node).receivers(counted))
+    }
+}
+
+/// Whether any command of a transaction is answered with a count of connections.
+pub(super) fn publishes(multi: &Multi) -> bool {
+    multi.queued().iter().any(|queued| queued.spec.class == Class::Publish)
+}

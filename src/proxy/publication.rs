@@ -1,0 +1,104 @@
+//! What PUBLISH and SPUBLISH answer: how often the message comes to a client.
+//!
+//! A node counts the connections that it sends a message on. Those of this proxy's own are taken
+//! off, and the clients behind them, of every worker, are put in their place. What is left of the
+//! node's count are clients that use this very node directly, and the connections of other
+//! proxies: no node knows of those that listen at another one.
+
+use super::listeners::{Count, Listeners};
+use super::topics::TopicKind;
+use crate::cluster::Endpoint;
+
+/// A message on its way to a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Publication {
+    kind: TopicKind,
+    channel: Box<[u8]>,
+    /// The node that it was sent to first, and the connections of ours that may have been among
+    /// those that it counts.
+    node: Endpoint,
+    links: i64,
+    /// Who listened when the answer came.
+    own: Count,
+}
+
+impl Publication {
+    /// A message that goes to `node`. The connections of ours that it sends the channel on are
+    /// looked at before and after: where one of them leaves meanwhile, nothing else tells whether
+    /// the node has counted it.
+    pub(super) fn new(
+        kind: TopicKind,
+        channel: &[u8],
+        node: &Endpoint,
+        listeners: &Listeners,
+    ) -> Self {
+        let own = listeners.audience(kind, channel, node);
+        Self { kind, channel: channel.into(), node: node.clone(), links: own.links, own }
+    }
+
+    /// Whether its channel has a slot, which a redirect can name.
+    pub(super) fn has_slot(&self) -> bool {
+        self.kind == TopicKind::Shard
+    }
+
+    /// A node has answered.
+    pub(super) fn answered_by(&mut self, node: &Endpoint, listeners: &Listeners) {
+        self.own = listeners.audience(self.kind, &self.channel, node);
+        if self.node == *node {
+            self.own.links = self.own.links.max(self.links);
+        }
+    }
+
+    /// How often the message came to a client, where the node that answered counted `counted`.
+    pub(super) fn receivers(&self, counted: i64) -> i64 {
+        self.own.clients + (counted - self.own.links).max(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_client_counts_once_for_its_channel_and_once_for_each_pattern() {
+        let listeners = Listeners::default();
+        let (here, there) = (Endpoint::new("n", 1), Endpoint::new("n", 2));
+        let (channel, pattern, shard) = (TopicKind::Channel, TopicKind::Pattern, TopicKind::Shard);
+        for (kind, name, clients) in [
+            (channel, &b"news"[..], 3),
+            (pattern, b"n*", 2),
+            (pattern, b"x*", 5),
+            (shard, b"news", 7),
+        ] {
+            listeners.add_client(kind, name, clients);
+            // Two workers, one at each node.
+            listeners.add_link(kind, name, &here, 1);
+            listeners.add_link(kind, name, &there, 1);
+        }
+        let receivers = |kind, name: &[u8], counted| {
+            let mut publication = Publication::new(kind, name, &here, &listeners);
+            publication.answered_by(&here, &listeners);
+            publication.receivers(counted)
+        };
+        assert_eq!(receivers(channel, b"news", 2), 5, "both that it counts are ours");
+        assert_eq!(receivers(channel, b"news", 4), 7, "two clients of its own");
+        assert_eq!(receivers(channel, b"nobody", 1), 2);
+        assert_eq!(receivers(channel, b"else", 0), 0);
+        assert_eq!(receivers(shard, b"news", 1), 7, "no pattern matches a shard channel");
+    }
+
+    #[test]
+    fn a_connection_that_leaves_meanwhile_is_nobody() {
+        let listeners = Listeners::default();
+        let (here, there) = (Endpoint::new("n", 1), Endpoint::new("n", 2));
+        listeners.add_link(TopicKind::Channel, b"x", &here, 1);
+        let sent = Publication::new(TopicKind::Channel, b"x", &here, &listeners);
+        listeners.add_link(TopicKind::Channel, b"x", &here, -1);
+        assert!(listeners.is_empty());
+        for (node, counted, expected) in [(&here, 1, 0), (&here, 0, 0), (&there, 1, 1)] {
+            let mut publication = sent.clone();
+            publication.answered_by(node, &listeners);
+            assert_eq!(publication.receivers(counted), expected);
+        }
+    }
+}
