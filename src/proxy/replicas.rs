@@ -119,8 +119,7 @@ impl Replicas {
         self.pairs = pairs;
     }
 
-    /// The nodes to ask, primaries first: what a replica has is compared with what its primary had
-    /// before.
+    /// The nodes to ask.
     pub(super) fn to_ask(&self) -> Vec<Endpoint> {
         let mut nodes: Vec<Endpoint> =
             self.pairs.iter().map(|(_, primary)| primary.clone()).collect();

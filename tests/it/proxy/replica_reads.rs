@@ -1,9 +1,9 @@
 //! Reads from replicas: who answers them, and what happens when a replica will not do.
 
 use super::reach_all;
-use crate::support::{Cluster, Keyway, Server, wait_for};
+use crate::support::{Client, Cluster, Keyway, Kind, Server, wait_for};
 use keyway::resp::Reply;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a node has run GET.
 fn gets(node: &Server) -> u64 {
@@ -87,4 +87,81 @@ fn the_nearest_node_answers_and_a_failover_is_no_error() {
     });
     assert_eq!(client.call(&["SET", &key, "2"]), Reply::simple("OK"));
     assert_eq!(client.call(&["GET", &key]), Reply::bulk("2"));
+}
+
+/// Waits until reads of a key have not come to a replica for a while, none of which may fail; how
+/// long that took.
+fn left_out(what: &str, client: &mut Client, key: &str, replica: &Server) -> Duration {
+    let since = Instant::now();
+    let mut last = gets(replica);
+    let mut quiet = Instant::now();
+    while quiet.elapsed() < Duration::from_millis(300) {
+        assert!(since.elapsed() < Duration::from_secs(20), "still read from a replica: {what}");
+        for _ in 0..5 {
+            assert_eq!(client.call(&["GET", key]), Reply::bulk("1"), "{what}");
+        }
+        if gets(replica) != last {
+            last = gets(replica);
+            quiet = Instant::now();
+        }
+    }
+    let took = since.elapsed();
+    println!("{what}: left out within {took:?}");
+    took
+}
+
+/// A replica that loads what its primary has sent, and one that has lost its primary and answers
+/// as if nothing were: both answer, neither is read from, and both are again when they are well.
+#[test]
+fn a_replica_that_loads_or_has_lost_its_primary_is_not_read_from() {
+    let directives = [
+        ["--loading-process-events-interval-bytes", "1024"],
+        ["--enable-debug-command", "yes"],
+        ["--repl-diskless-sync-delay", "0"],
+    ];
+    let Some(cluster) = Cluster::of(&[Kind::Redis, Kind::Redis], 1, &directives.concat()) else {
+        return;
+    };
+    let yaml = "workers: 1\nread_from: prefer_replica\n";
+    let proxy = Keyway::proxy_with(&cluster.seeds(), yaml);
+    reach_all(&cluster, &proxy);
+    cluster.await_replicas_online();
+    let mut client = proxy.client();
+    let key = cluster.key_of(0, "read");
+    client.ok(&["SET", &key, "1"]);
+    let (primary, replica) = (&cluster.nodes()[0], &cluster.nodes()[2]);
+    let is_read_from = |client: &mut Client| {
+        let before = gets(replica);
+        wait_for("the replica is read from", Duration::from_secs(20), || {
+            assert_eq!(client.call(&["GET", &key]), Reply::bulk("1"));
+            gets(replica) > before
+        });
+    };
+    wait_for("the replica has it", Duration::from_secs(10), || {
+        replica.client().integer(&["DBSIZE"]) > 0
+    });
+    is_read_from(&mut client);
+
+    // It may not have its primary's changes any more, and says so to nobody who reads.
+    primary.client().ok(&["ACL", "SETUSER", "default", "-psync", "-sync"]);
+    primary.client().call(&["CLIENT", "KILL", "TYPE", "replica"]);
+    wait_for("the link is down", Duration::from_secs(10), || {
+        replica.info("master_link_status") == "down"
+    });
+    left_out("link down", &mut client, &key, replica);
+    primary.client().ok(&["ACL", "SETUSER", "default", "+psync", "+sync"]);
+    is_read_from(&mut client);
+
+    // It begins anew, and takes a while to load what it gets.
+    for number in 0..300 {
+        primary.client().ok(&["SET", &cluster.key_of(0, &number.to_string()), &"x".repeat(2_000)]);
+    }
+    replica.client().ok(&["CONFIG", "SET", "key-load-delay", "10000"]);
+    primary.client().ok(&["DEBUG", "CHANGE-REPL-ID"]);
+    primary.client().call(&["CLIENT", "KILL", "TYPE", "replica"]);
+    wait_for("it loads", Duration::from_secs(20), || replica.info("loading") == "1");
+    left_out("loading", &mut client, &key, replica);
+    replica.client().call(&["CONFIG", "SET", "key-load-delay", "0"]);
+    wait_for("it has loaded", Duration::from_secs(30), || replica.info("loading") == "0");
+    is_read_from(&mut client);
 }
