@@ -32,6 +32,10 @@ pub(super) struct Position {
     /// Whom the round visits after this one.
     next: Option<Slot>,
     goes_on: bool,
+    /// How many keys the client asks for at a time.
+    count: u64,
+    /// How many nodes more may be asked for this page.
+    nodes: u32,
     /// What the nodes have told of themselves at the end of the round.
     pub told: Vec<ViewNode>,
 }
@@ -77,7 +81,31 @@ impl Position {
             (stops[at], same.map_or(0, |cursor| cursor.node_cursor))
         });
         let next = at.and_then(|at| stops.get(at + 1).copied());
-        Self { began, page, next, goes_on: page.is_some(), told: Vec::new() }
+        let goes_on = page.is_some();
+        Self { began, page, next, goes_on, count: COUNT, nodes: NODES, told: Vec::new() }
+    }
+
+    /// The client has said how many keys it asks for at a time.
+    pub(super) fn with_count(self, count: Option<u64>) -> Self {
+        Self { count: count.unwrap_or(COUNT), ..self }
+    }
+
+    /// The next node, where the one that was asked has no more keys and `given` are fewer than the
+    /// client asks for. Not the whole round: who has a node's worth of keys gets them at once.
+    pub(super) fn goes_to(&mut self, given: u64) -> Option<Slot> {
+        let (slot, _) = self.page.filter(|(_, cursor)| *cursor == 0 && self.goes_on)?;
+        if given >= self.count || self.nodes == 0 {
+            return None;
+        }
+        self.nodes -= 1;
+        // Whom to visit then was taken with the answer.
+        Some(slot)
+    }
+
+    /// The nodes that the round visits after the one at hand.
+    pub(super) fn visits_then(&mut self, stops: &[Slot]) {
+        let at = self.page.and_then(|(slot, _)| stops.iter().position(|stop| *stop == slot));
+        self.next = at.and_then(|at| stops.get(at + 1).copied());
     }
 
     /// The node that is asked for its page.
@@ -135,6 +163,12 @@ impl Position {
             | cursor
     }
 }
+
+/// Keys that a SCAN asks for which does not say how many.
+const COUNT: u64 = 10;
+
+/// Nodes that one SCAN asks after the first, while there are not enough keys.
+const NODES: u32 = 15;
 
 const _: () = assert!(HORIZON < 1 << BEGAN_BITS && AGAIN_BIT + 1 + BEGAN_BITS == 63);
 

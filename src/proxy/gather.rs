@@ -72,6 +72,20 @@ pub(super) struct Part {
     pub retry: Retry,
 }
 
+impl Part {
+    fn new(slot: Slot) -> Self {
+        Self {
+            slot,
+            keys: 0..0,
+            state: PartState::Waiting,
+            link: LinkId::NONE,
+            hops: 0,
+            silences: 0,
+            retry: Retry::default(),
+        }
+    }
+}
+
 /// Where a part stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PartState {
@@ -206,15 +220,7 @@ impl Gather {
     }
 
     fn add(&mut self, slot: Slot, keys: Range<u32>) {
-        self.parts.push(Part {
-            slot,
-            keys,
-            state: PartState::Waiting,
-            link: LinkId::NONE,
-            hops: 0,
-            silences: 0,
-            retry: Retry::default(),
-        });
+        self.parts.push(Part { keys, ..Part::new(slot) });
         self.pending += 1;
     }
 
@@ -256,6 +262,20 @@ impl Gather {
             (None, Some(_)) => Verdict::Error,
             (None, None) => Verdict::Ok,
         }
+    }
+
+    /// The node that a SCAN's page goes on with, where the one before had too few keys: it is
+    /// asked as the same part.
+    pub(super) fn next_page(&mut self) -> Option<Slot> {
+        let (given, verdict) = (self.sum, self.verdict());
+        if verdict != Verdict::Ok || self.parts.len() != 1 {
+            return None;
+        }
+        let slot = self.scan_position()?.goes_to(given.unsigned_abs())?;
+        let part = &mut self.parts[0];
+        *part = Part::new(slot);
+        self.pending = 1;
+        Some(slot)
     }
 
     /// Whether a SCAN's round is over and its nodes have not been asked yet what has changed.

@@ -11,7 +11,7 @@ use crate::command::{
     BeginSearch, Class, FindKeys, Flags, Group, KeySpec, ResponsePolicy, Spec, for_each_key,
     may_block,
 };
-use crate::resp::Request;
+use crate::resp::{Request, parse_i64};
 
 /// Where a request goes as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,6 +264,7 @@ pub(super) fn scan(
         None => changes.begin(unit),
     };
     let position = Position::new(began, &changes.stops(topology, began), cursor.as_ref());
+    let position = position.with_count(count_of(request));
     let page = position.slot();
     let mut gather = Gather::new(Kind::Scan(Box::new(position)), false, bytes_max);
     match page {
@@ -274,6 +275,12 @@ pub(super) fn scan(
         return Err(Refusal::NoShards);
     }
     Ok(gather)
+}
+
+/// What a SCAN says behind COUNT.
+fn count_of(request: &Request<'_>) -> Option<u64> {
+    let named = (2..request.len()).find(|&at| request.arg(at).eq_ignore_ascii_case(b"count"))?;
+    parse_i64(request.get(named + 1)?).and_then(|count| count.try_into().ok())
 }
 
 /// Asks every owner of slots what it knows, at the end of a walk's round.

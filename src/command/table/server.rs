@@ -160,7 +160,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         arity: Exactly(2),
         flags: flags!(ADMIN NOSCRIPT REPEATABLE),
         other_tips: &["nondeterministic_output_order"],
-        ..Spec::new("module|list", "4.0.0", Group::Server, Class::Refused)
+        ..Spec::new("module|list", "4.0.0", Group::Server, Class::OneSlot)
     },
     Spec {
         summary: "Adds a module to the server.",

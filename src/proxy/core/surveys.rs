@@ -1,16 +1,18 @@
-//! The end of a round of SCAN: every owner of slots is asked what it owns and which slots are open,
+//! Where a SCAN goes on within one request: to the next node, while there are too few keys; and the
+//! end of a round: every owner of slots is asked what it owns and which slots are open,
 //! after the last page of the round was answered and before the client is told that it is over.
 //!
 //! The nodes are asked themselves, and not the map: it may be behind, and only the source and the
 //! target of a slot know that it is open.
 
 use super::{Core, SessionId};
+use crate::cluster::Slot;
 use crate::proxy::gather::{PartState, Verdict};
 use crate::proxy::lanes::Lane;
 use crate::proxy::link::{Expect, ExpectKind};
 use crate::proxy::route::add_survey;
 use crate::proxy::walks;
-use crate::resp::encode_request;
+use crate::resp::{RequestDecoder, encode_request};
 use std::time::Instant;
 
 impl Core {
@@ -21,6 +23,10 @@ impl Core {
         let Some(gather) = entry.work.as_mut().and_then(|work| work.gather.as_mut()) else {
             return false;
         };
+        if let Some(slot) = gather.next_page() {
+            self.send_page(id, seq, slot, now);
+            return true;
+        }
         if gather.wants_survey() {
             self.send_survey(id, seq, now);
             return true;
@@ -36,6 +42,55 @@ impl Core {
             position.go_on(next);
         }
         false
+    }
+
+    /// Asks the next node of a round for its keys.
+    fn send_page(&mut self, id: SessionId, seq: u64, slot: Slot, now: Instant) {
+        let entry = self.sessions[id.index()].pipeline.get(seq).expect("it is being judged");
+        let spec = entry.spec;
+        let lane = Lane { id: self.sessions[id.index()].lane, large: false };
+        let route = self.route_to_slot(spec, slot, lane, now);
+        {
+            let changes = &mut *self.shared.map.changes();
+            let topology = self.backends.topology();
+            let entry = self.sessions[id.index()].pipeline.get_mut(seq);
+            let work = entry.and_then(|entry| entry.work.as_mut()).expect("it has parts");
+            let gather = work.gather.as_mut().expect("it has parts");
+            let position = gather.scan_position().expect("it is a SCAN");
+            let stops = changes.stops(topology, position.began);
+            position.visits_then(&stops);
+        }
+        let link = match route {
+            Ok(link) => link,
+            Err(no_route) => {
+                self.shared.map.want_refresh();
+                return self.later(id, seq, 0, &no_route.to_string(), now);
+            }
+        };
+        let session = &mut self.sessions[id.index()];
+        let expect = Expect {
+            session: id.0,
+            incarnation: session.incarnation,
+            seq,
+            part: 0,
+            kind: ExpectKind::Request,
+            end: 0,
+            queued: now,
+        };
+        let entry = session.pipeline.get_mut(seq).expect("it is being judged");
+        let work = entry.work.as_mut().expect("it has parts");
+        let frame = match &work.frame {
+            Some(frame) => frame,
+            None => session.input.slice(entry.frame_at, entry.frame_len),
+        };
+        let mut decoder = RequestDecoder::default();
+        let used = decoder.decode(frame, &self.options.limits).ok().flatten().unwrap_or(0);
+        let request = decoder.request(frame, used).expect("it was decoded before");
+        let gather = work.gather.as_mut().expect("it has parts");
+        gather.parts[0].link = link;
+        gather.parts[0].state = PartState::InFlight;
+        let gather = &*gather;
+        self.backends.send(link, expect, |out| gather.write_part(0, &request, out));
     }
 
     fn send_survey(&mut self, id: SessionId, seq: u64, now: Instant) {

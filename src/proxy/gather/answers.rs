@@ -81,7 +81,9 @@ impl Gather {
                 let len = element_len(body).ok_or(Malformed)?;
                 let cursor = bulk_text(&body[..len]).ok_or(Malformed)?;
                 position.answered(cursor).ok_or(Malformed)?;
-                self.bytes.extend_from_slice(&body[len..]);
+                let (count, keys) = array(&body[len..])?;
+                self.sum += count;
+                self.bytes.extend_from_slice(keys);
             }
             Kind::Streams(_) => {
                 let at = self.bytes.len() as u32;

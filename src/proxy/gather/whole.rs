@@ -71,10 +71,8 @@ impl Gather {
             Kind::Scan(position) => {
                 reply.array(2);
                 reply.bulk(position.client_cursor().to_string());
-                match self.bytes.is_empty() {
-                    true => reply.array(0),
-                    false => reply.buffer().extend_from_slice(&self.bytes),
-                }
+                reply.array(self.sum as usize);
+                reply.buffer().extend_from_slice(&self.bytes);
             }
             Kind::Census(census) => census.write(request, &mut reply),
             Kind::Sets(sets) => sets.write(&mut reply),
