@@ -1,8 +1,10 @@
 //! A worker's connections to the nodes: which one a request takes, and which are to be made.
 
+mod pinning;
+
 use super::handshake::{Further, Handshake};
 use super::lanes::{Lane, LaneId, Lanes, Setup};
-use super::link::{Expect, Link, LinkId, Owner, Role};
+use super::link::{Expect, Link, LinkId, Role};
 use super::map::ClusterMap;
 use super::metrics::{LinkEnd, NodeMetrics, WorkerMetrics};
 use super::options::Options;
@@ -239,94 +241,6 @@ impl Backends {
         }
     }
 
-    /// A connection that `owner` has to itself, to the owner of a slot.
-    ///
-    /// # Errors
-    /// Why there is none now.
-    pub(super) fn pin(
-        &mut self,
-        slot: Slot,
-        lane: LaneId,
-        owner: Owner,
-        now: Instant,
-    ) -> Result<LinkId, NoRoute> {
-        let Some(node) = self.topology.owner(slot) else { return Err(NoRoute::Uncovered) };
-        let endpoint = self.topology.node(node).endpoint.clone();
-        self.pin_to(&endpoint, lane, owner, now)
-    }
-
-    /// A connection that `owner` has to itself, to this node.
-    ///
-    /// # Errors
-    /// Why there is none now.
-    pub(super) fn pin_to(
-        &mut self,
-        endpoint: &Endpoint,
-        lane: LaneId,
-        owner: Owner,
-        now: Instant,
-    ) -> Result<LinkId, NoRoute> {
-        self.ensure_pool(endpoint);
-        let setup = self.lanes.setup(lane);
-        let pool = match self.topology.find(endpoint) {
-            Some(node) => &mut self.pools[node.index()],
-            None => self.others.get_mut(endpoint).expect("just made sure"),
-        };
-        let shared = pool.links.iter().flatten().chain(pool.more.values());
-        if shared.into_iter().any(|id| self.links[id.index()].suspect) {
-            return Err(NoRoute::Silent(endpoint.clone()));
-        }
-        if let Some(id) = pool.idle.get_mut(&lane).and_then(Vec::pop) {
-            let link = &mut self.links[id.index()];
-            link.role = Role::Held(owner);
-            link.retiring = false;
-            return Ok(id);
-        }
-        if pool.retry_at.is_some_and(|at| at > now) {
-            return Err(NoRoute::Down(endpoint.clone(), pool.last_error.clone()));
-        }
-        if pool.pinned >= self.options.pinned_max {
-            return Err(NoRoute::Full(endpoint.clone()));
-        }
-        let (links, opens) = (&mut self.links, &mut self.opens);
-        let sink = pool.sink(links, &self.lanes, opens, &self.options, setup, now)?;
-        let (protocol, mut further) = (setup.protocol, setup.further(sink));
-        further.push(Further::ClientId);
-        let (user, password) =
-            (self.options.backend_user.clone(), self.options.backend_password.clone());
-        let handshake = Handshake::new(protocol, user, password).with(further);
-        let mut link = Link::new(
-            endpoint.clone(),
-            lane,
-            Role::Held(owner),
-            handshake,
-            self.options.limits,
-            pool.metrics.clone(),
-            now,
-        );
-        link.tracker = setup.tracking.as_ref().map(|of| of.owner);
-        let id = LinkId(self.links.insert(link) as u32);
-        pool.pinned += 1;
-        self.metrics.pinned.add(1);
-        self.opens.push(id);
-        Ok(id)
-    }
-
-    /// A session has done with the connection that it had to itself, and has left nothing behind
-    /// on it: the next may have it.
-    pub(super) fn give_back(&mut self, id: LinkId, now: Instant) {
-        let link = &mut self.links[id.index()];
-        if link.is_closed() {
-            return;
-        }
-        debug_assert_eq!(link.in_flight(), 0, "what is owed on it would reach another");
-        link.role = Role::Idle(now);
-        let (lane, endpoint) = (link.lane, link.endpoint.clone());
-        if let Some(pool) = self.pool_mut(&endpoint) {
-            pool.idle.entry(lane).or_default().push(id);
-        }
-    }
-
     /// Makes sure that a node which has sessions waiting on connections of their own is asked
     /// whether it is there: those connections are silent by design.
     pub(super) fn watch_over(&mut self, endpoint: &Endpoint, now: Instant) {
@@ -508,6 +422,9 @@ impl NodePool {
         now: Instant,
     ) -> Result<LinkId, NoRoute> {
         let plain = lane.index() < Lane::PLAIN;
+        // A node knows who tracks by the connection, so that has one for everything.
+        let one = !plain && lanes.setup(lane.id).tracking.is_some();
+        let lane = Lane { large: lane.large && !one, ..lane };
         let known = match plain {
             true => self.links[lane.index()],
             false => self.more.get(&lane).copied(),
@@ -545,7 +462,12 @@ impl NodePool {
         }
         let sink = self.sink(links, lanes, opens, options, setup, now)?;
         let (user, password) = (options.backend_user.clone(), options.backend_password.clone());
-        let handshake = Handshake::new(setup.protocol, user, password).with(setup.further(sink));
+        let mut further = setup.further(sink);
+        if setup.tracking.as_ref().is_some_and(|of| !of.hears) {
+            // Its waits are on it, and may have to be ended.
+            further.push(Further::ClientId);
+        }
+        let handshake = Handshake::new(setup.protocol, user, password).with(further);
         let mut link = Link::new(
             self.endpoint.clone(),
             lane,

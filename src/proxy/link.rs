@@ -191,6 +191,8 @@ pub struct Link {
     pub suspect: bool,
     /// Whether it is closed as soon as nothing is expected on it.
     pub retiring: bool,
+    /// Whether it is its client's lane, and held for as long as its role says.
+    pub lent: bool,
     /// Whether it carries subscriptions, and no command of a client.
     pub subscriber: bool,
     /// Whether it has answered a command.
@@ -237,6 +239,7 @@ impl Link {
             silent_since: now,
             suspect: false,
             retiring: false,
+            lent: false,
             subscriber: false,
             has_served: false,
             retrying: 0,

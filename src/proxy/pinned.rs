@@ -249,6 +249,8 @@ pub(super) struct Blocked {
     pub frame: Option<Box<[u8]>>,
     /// What `$` of XREAD stands for, while that is asked.
     pub resolving: Option<Resolving>,
+    /// CLIENT CACHING goes before it.
+    pub caching: Option<bool>,
     /// It is to end without having got anything.
     pub unblock: Option<Unblock>,
     /// It was sent before, so what is left of its time is not what its frame says.

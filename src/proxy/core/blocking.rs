@@ -9,6 +9,7 @@
 
 use super::pins::Lost;
 use super::requests::Dispatched;
+use super::trackers::write_caching;
 use super::{Core, SessionId};
 use crate::cluster::Slot;
 use crate::command::Spec;
@@ -81,6 +82,7 @@ impl Core {
         let session = &mut self.sessions[id.index()];
         session.wait_for_all = true;
         session.written.note(slot, spec.is_write(), self.losses.count());
+        let caching = session.caching;
         let resolving = (!ends.is_empty())
             .then(|| Resolving { ids: ends.into_iter().map(|arg| (arg, None)).collect() });
         session.pins_mut().blocked = Some(Blocked {
@@ -94,6 +96,7 @@ impl Core {
             frame: None,
             resolving,
             unblock: None,
+            caching,
             sent_before: gone,
             tries: Tries::default(),
         });
@@ -109,10 +112,11 @@ impl Core {
         let lane = session.lane;
         let Some(blocked) = session.blocked() else { return };
         let target = blocked.tries.retry.target.take();
-        let link = match &target {
-            Some(target) => self.backends.pin_to(&target.endpoint, lane, owner, now),
-            None => self.backends.pin(blocked.slot, lane, owner, now),
+        let endpoint = match &target {
+            Some(target) => Ok(target.endpoint.clone()),
+            None => self.backends.owner_of(blocked.slot),
         };
+        let link = endpoint.and_then(|node| self.backends.pin_own(&node, lane, owner, now));
         let link = match link {
             Ok(link) => link,
             Err(no_route) => {
@@ -156,6 +160,10 @@ impl Core {
         };
         blocked.sent_before = true;
         let frame = rewritten.as_deref().unwrap_or(frame);
+        if let Some(yes) = blocked.caching {
+            let expect = Expect { kind: ExpectKind::Asking, ..Expect::probe(now) };
+            self.backends.send(link, expect, |out| write_caching(yes, out));
+        }
         self.backends.send(link, expect, |out| out.extend_from_slice(frame));
         if let Some(of) = self.backends.link(link) {
             of.role = Role::Blocked(owner);

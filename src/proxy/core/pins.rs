@@ -108,13 +108,19 @@ impl Core {
         if leaves == Leaves::Nothing && of.in_flight() == 0 {
             return self.backends.give_back(link, now);
         }
+        // Where nobody else comes, nobody has to wait for it.
+        let at_once = of.lent && of.in_flight() == 0;
+        let kind = if at_once { ExpectKind::Asking } else { ExpectKind::Clean };
         of.role = Role::Cleaning;
-        let expect = Expect { kind: ExpectKind::Clean, ..Expect::probe(now) };
+        let expect = Expect { kind, ..Expect::probe(now) };
         let frame: &[u8] = match leaves {
             Leaves::Multi => b"*1\r\n$7\r\nDISCARD\r\n",
             Leaves::Nothing | Leaves::Watch => b"*1\r\n$7\r\nUNWATCH\r\n",
         };
         self.backends.send(link, expect, |out| out.extend_from_slice(frame));
+        if at_once {
+            self.backends.give_back(link, now);
+        }
     }
 
     /// The last answer on a connection that a session has let go of.

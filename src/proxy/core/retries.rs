@@ -389,8 +389,9 @@ impl Core {
         if let Some(owner) = owner {
             let waited = self.options.backend_timeout;
             let lost = Lost { endpoint: &endpoint, loss, why, waited };
-            return self.pin_lost(owner, id, &expected, &lost, now);
+            self.pin_lost(owner, id, &expected, &lost, now);
         }
+        // On a lane that is lent, there may be requests beside a WATCH.
         for (expect, progress) in expected {
             let session_id = SessionId(expect.session);
             let Some(session) = self.sessions.get_mut(session_id.index()) else { continue };

@@ -189,13 +189,6 @@ impl Core {
             return Some(Dispatched::WaitForAll);
         }
         tracking.caching = None;
-        if spec.class == Class::Pinned && spec.name != "multi" {
-            let name = spec.name.replace('|', " ").to_ascii_uppercase();
-            let line =
-                format!("ERR CLIENT CACHING before {name} is not available through the proxy");
-            self.refuse(id, Some(spec), line.as_bytes(), now);
-            return Some(Dispatched::Yes);
-        }
         session.caching = Some(caching);
         let used = session.undispatched;
         let request = session.decoder.request(session.input.undecoded(), used);

@@ -232,10 +232,11 @@ impl Core {
             Ok(held)
         } else {
             let slot = slot.or_else(|| route::any_shard(self.backends.topology(), client));
-            match &target {
-                Some(target) => self.backends.pin_to(&target.endpoint, lane, owner, now),
-                None => self.backends.pin(slot.unwrap_or(Slot::of(b"")), lane, owner, now),
-            }
+            let endpoint = match &target {
+                Some(target) => Ok(target.endpoint.clone()),
+                None => self.backends.owner_of(slot.unwrap_or(Slot::of(b""))),
+            };
+            endpoint.and_then(|endpoint| self.backends.pin_own(&endpoint, lane, owner, now))
         };
         let link = match link {
             Ok(link) => link,

@@ -120,7 +120,7 @@ fn keyspace_events_of_every_primary_come_once() {
     }
 }
 
-/// Scar 14, and S08: a slot leaves, its node says `sunsubscribe` unasked, and neither the client
+/// A slot leaves, its node says `sunsubscribe` unasked, and neither the client
 /// that listens nor anybody whose commands are under way notices.
 #[test]
 fn scar_14_a_shard_channel_follows_its_slot_to_another_node() {
@@ -195,7 +195,7 @@ fn subscriptions_survive_the_loss_of_the_node_that_carries_them() {
     assert_eq!(listener.reply(), Reply::Array(expected));
 }
 
-/// R02: a subscriber that reads nothing is closed at its limit, and nobody else is.
+/// A subscriber that reads nothing is closed at its limit, and nobody else is.
 #[test]
 fn a_subscriber_that_reads_nothing_is_closed_alone() {
     let yaml = "workers: 1\nlimits:\n  subscriber_output: 4mb\n  subscriber_output_soft: 1mb\n";

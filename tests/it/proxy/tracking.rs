@@ -128,6 +128,8 @@ fn transcript(server: &Server, keys: [&str; 3]) -> Vec<String> {
     other.ok(&["FLUSHALL"]);
     note("all", next(&mut ears));
     note("nobody", client.call(&["CLIENT", "TRACKING", "ON", "REDIRECT", "1000000"]));
+    told.extend(without_its_own(server, b));
+    let mut note = |what: &str, reply: Reply| told.push(format!("{what}: {reply:?}"));
     // Whom it redirects to leaves.
     let mut client = server.client_resp3();
     let mut ears = server.client_resp3();
@@ -145,6 +147,94 @@ fn transcript(server: &Server, keys: [&str; 3]) -> Vec<String> {
     let broken = format!("{:?}", next(&mut client)).replace(&id, "ID");
     told.push(format!("broken: {broken}"));
     told
+}
+
+/// NOLOOP, whatever way a client writes on; and CACHING before each kind of command that reads.
+fn without_its_own(server: &Server, tag: &str) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut note = |what: &str, replies: Vec<Reply>| told.push(format!("{what}: {replies:?}"));
+    let [key, list, stream, large] =
+        ["key", "list", "stream", "large"].map(|name| format!("{{{tag}}}{name}"));
+    let mut other = server.client();
+    other.call(&["DEL", &key, &list, &stream, &large]);
+    for options in [&[][..], &["BCAST", "PREFIX", &key, "PREFIX", &list, "PREFIX", &large]] {
+        let mut client = server.client_resp3();
+        let mut on = vec!["CLIENT", "TRACKING", "ON", "NOLOOP"];
+        on.extend(options);
+        client.ok(&on);
+        let read = |client: &mut Client| {
+            client.call(&["EXISTS", &key, &list, &large]);
+        };
+        read(&mut client);
+        client.call(&["MULTI"]);
+        client.call(&["SET", &key, "1"]);
+        client.call(&["INCR", &key]);
+        client.call(&["RPUSH", &list, "1", "2", "3"]);
+        note("in a transaction", vec![client.call(&["EXEC"])]);
+        note("nothing", heard(&mut client));
+        read(&mut client);
+        client.call(&["WATCH", &key]);
+        client.call(&["GET", &key]);
+        client.call(&["MULTI"]);
+        client.call(&["INCR", &key]);
+        note("watched", vec![client.call(&["EXEC"])]);
+        note("nothing", heard(&mut client));
+        for end in ["UNWATCH", "DISCARD"] {
+            client.call(&["WATCH", &key]);
+            if end == "DISCARD" {
+                client.call(&["MULTI"]);
+                client.call(&["INCR", &key]);
+            }
+            client.ok(&[end]);
+            read(&mut client);
+            client.call(&["MULTI"]);
+            client.call(&["INCR", &key]);
+            note(end, vec![client.call(&["EXEC"])]);
+            note("nothing", heard(&mut client));
+        }
+        read(&mut client);
+        note("popped", vec![client.call(&["BLPOP", &list, "1"])]);
+        note("nothing", heard(&mut client));
+        read(&mut client);
+        client.ok(&["SET", &large, &"x".repeat(1 << 20)]);
+        note("nothing", heard(&mut client));
+        // What others write is told all the same.
+        read(&mut client);
+        other.ok(&["SET", &key, "9"]);
+        note("of another", vec![next(&mut client)]);
+        read(&mut client);
+        other.call(&["MULTI"]);
+        other.call(&["DEL", &list]);
+        other.call(&["EXEC"]);
+        note("of another's transaction", vec![next(&mut client)]);
+        other.call(&["DEL", &key, &large]);
+        heard(&mut client);
+    }
+    let mut client = server.client_resp3();
+    client.ok(&["CLIENT", "TRACKING", "ON", "OPTIN"]);
+    for number in ["1-1", "2-1", "3-1"] {
+        other.call(&["XADD", &stream, number, "f", "v"]);
+        client.ok(&["CLIENT", "CACHING", "YES"]);
+        match number {
+            "1-1" => client.call(&["XREAD", "BLOCK", "10", "STREAMS", &stream, "0"]),
+            "2-1" => client.call(&["XREAD", "BLOCK", "1", "STREAMS", &stream, "$"]),
+            // It is used up by what reads nothing, too.
+            _ => client.call(&["WATCH", &stream]),
+        };
+        client.call(&["XLEN", &stream]);
+        other.call(&["XADD", &stream, &number.replace('-', "-2"), "f", "v"]);
+        note(number, heard_within(&mut client, number != "3-1"));
+    }
+    other.call(&["DEL", &stream]);
+    told
+}
+
+/// What comes, when something has to.
+fn heard_within(client: &mut Client, something: bool) -> Vec<Reply> {
+    match something {
+        true => vec![next(client)],
+        false => heard(client),
+    }
 }
 
 #[test]

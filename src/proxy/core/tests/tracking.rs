@@ -126,7 +126,7 @@ fn a_node_that_cannot_track_is_named() {
             continue;
         }
         world.core.link_connected(id, world.now);
-        for answer in ["%0\r\n", "-ERR unknown subcommand 'TRACKING'\r\n"] {
+        for answer in ["%0\r\n", "-ERR unknown subcommand 'TRACKING'\r\n", ":7\r\n"] {
             if world.core.link(id).is_closed() {
                 break;
             }
