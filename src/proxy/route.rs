@@ -34,6 +34,11 @@ pub(super) enum Refusal {
     /// It changes or shows what belongs to one node, which the client cannot see.
     #[error("ERR {0} is not available through the proxy")]
     NotAvailable(String),
+    /// It is about users of the nodes.
+    #[error(
+        "ERR {0} is not available through the proxy: its users are its own, not those of the nodes"
+    )]
+    Users(String),
     /// It may block, and needs a connection of its own.
     #[error("ERR a blocking command")]
     Blocks,
@@ -62,6 +67,7 @@ pub(super) fn refusal(spec: &Spec) -> Refusal {
     let name = spec.name.replace('|', " ").to_ascii_uppercase();
     match spec.class {
         Class::Pinned => Refusal::NotYet(name),
+        _ if spec.name.starts_with("acl|") => Refusal::Users(name),
         _ => Refusal::NotAvailable(name),
     }
 }

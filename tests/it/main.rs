@@ -9,6 +9,7 @@ mod append;
 mod bus;
 mod commands;
 mod differential;
+mod drivers;
 mod failover;
 mod hostile;
 mod migrate;

@@ -1,9 +1,8 @@
 //! redis-py, a client that knows nothing of clusters unless told to, against `keyway up`.
 
+use crate::drivers::{check, file, has};
 use crate::proxy::reach_all;
-use crate::support::stock::skip;
 use crate::support::{Cluster, Keyway};
-use serde_json::Value;
 use std::process::Command;
 
 /// What an application does with defaults, in both protocols. It ends with `well`.
@@ -78,40 +77,13 @@ fn scar_12_every_class_of_redis_py_finds_what_it_needs() {
 }
 
 fn has_redis_py() -> bool {
-    let probe = Command::new("python3").args(["-c", "import redis.asyncio.cluster"]).output();
-    let has = probe.is_ok_and(|probe| probe.status.success());
-    if !has {
-        let _: Option<()> = skip("python3 cannot import redis (redis-py)");
-    }
-    has
+    let mut probe = Command::new("python3");
+    has(
+        probe.args(["-c", "import redis.asyncio.cluster"]),
+        "python3 cannot import redis (redis-py)",
+    )
 }
 
-/// Runs every client; each of their checks succeeds, but for those in `missing`.
 fn check_clients(port: u16, missing: &[&str]) {
-    let driver = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/redis_py.py");
-    let ran = Command::new("timeout")
-        .args(["120", "python3", driver, &port.to_string()])
-        .output()
-        .expect("it was there");
-    let (said, complained) =
-        (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-    assert!(ran.status.success(), "{said}\n{complained}");
-    let rows: Vec<Value> =
-        said.lines().map(|line| serde_json::from_str(line).expect("a row of JSON")).collect();
-    let names: Vec<&str> = rows.iter().filter_map(|row| row["client"].as_str()).collect();
-    assert_eq!(names, CLIENTS);
-    for row in &rows {
-        let checks = row["checks"].as_object().expect("what it saw");
-        assert!(checks.len() >= 5, "{row}");
-        for (check, seen) in checks {
-            if missing.contains(&check.as_str()) {
-                assert!(
-                    seen.as_str().is_some_and(|seen| seen.contains("unknown command")),
-                    "{row}"
-                );
-            } else {
-                assert_eq!(seen, "yes", "{}: {check}", row["client"]);
-            }
-        }
-    }
+    check(&["python3", &file("redis_py.py")], port, &CLIENTS, missing);
 }

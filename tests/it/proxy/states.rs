@@ -105,3 +105,47 @@ fn nothing_is_left(cluster: &Cluster, of: &str) {
         assert!(clean.is_some(), "{of}: {left}");
     }
 }
+
+/// Whoever uses users of the nodes here is told that they are not known, and is nobody else than
+/// before; what the proxy's own user may not do at the nodes, nobody may.
+#[test]
+fn users_of_the_nodes_are_not_the_proxys_and_that_is_said() {
+    let Some(cluster) = Cluster::redis(3, 0) else { return };
+    for node in cluster.nodes() {
+        node.client().ok(&["ACL", "SETUSER", "alice", "on", ">secret", "~*", "+@all"]);
+        node.client().ok(&["ACL", "SETUSER", "default", "-getdel"]);
+    }
+    let proxy = Keyway::proxy(&cluster.seeds(), &[]);
+    reach_all(&cluster, &proxy);
+    let mut client = proxy.client();
+    let error = |client: &mut Client, command: &[&str]| {
+        let reply = client.call(command);
+        let line = reply.as_error().map(|line| String::from_utf8_lossy(line).into_owned());
+        line.unwrap_or_else(|| panic!("{command:?}: {reply:?}"))
+    };
+    for command in [&["AUTH", "alice", "secret"][..], &["HELLO", "3", "AUTH", "alice", "secret"]] {
+        assert!(error(&mut client, command).starts_with("WRONGPASS"), "{command:?}");
+    }
+    assert_eq!(client.text(&["ACL", "WHOAMI"]), "default");
+    for command in [
+        &["ACL", "SETUSER", "bob", "on"][..],
+        &["ACL", "DELUSER", "alice"],
+        &["ACL", "GETUSER", "alice"],
+        &["ACL", "DRYRUN", "alice", "GET", "x"],
+        &["ACL", "LIST"],
+        &["ACL", "USERS"],
+        &["ACL", "LOG"],
+    ] {
+        let said = error(&mut client, command);
+        let name = format!("ERR ACL {} is not available through the proxy", command[1]);
+        assert!(said.starts_with(&name) && said.contains("its users are its own"), "{said}");
+    }
+    for node in 0..3 {
+        let key = cluster.key_of(node, "forbidden");
+        client.ok(&["SET", &key, "1"]);
+        assert!(error(&mut client, &["GETDEL", &key]).starts_with("NOPERM"));
+        assert_eq!(client.call(&["GET", &key]), Reply::bulk("1"));
+    }
+    assert!(cluster.nodes()[0].client().text(&["ACL", "WHOAMI"]) == "default");
+    assert_eq!(cluster.nodes()[0].client().call(&["ACL", "GETUSER", "bob"]), Reply::Null);
+}
