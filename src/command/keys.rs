@@ -255,7 +255,6 @@ pub fn exact_flags(spec: &Spec, request: &Request<'_>, flags: KeyFlags) -> KeyFl
     if !flags.contains(KeyFlags::VARIABLE_FLAGS) {
         return flags;
     }
-    let words = || request.args_from(2);
     match spec.name {
         "set" => {
             if request.args_from(3).any(|word| word.eq_ignore_ascii_case(b"get")) {
@@ -265,17 +264,28 @@ pub fn exact_flags(spec: &Spec, request: &Request<'_>, flags: KeyFlags) -> KeyFl
             }
         }
         "bitfield" => {
-            let writes = words().any(|word| {
-                word.eq_ignore_ascii_case(b"set") || word.eq_ignore_ascii_case(b"incrby")
-            });
-            if writes {
-                KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE)
-            } else {
+            if bitfield_only_reads(request) {
                 KeyFlags::RO.union(KeyFlags::ACCESS)
+            } else {
+                KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE)
             }
         }
         _ => flags.without(KeyFlags::VARIABLE_FLAGS),
     }
+}
+
+/// Whether a BITFIELD has whole GETs and OVERFLOWs and nothing else: what cannot be read may write.
+fn bitfield_only_reads(request: &Request<'_>) -> bool {
+    let mut at = 2;
+    while let Some(word) = request.get(at) {
+        let takes = match word {
+            _ if word.eq_ignore_ascii_case(b"get") => 2,
+            _ if word.eq_ignore_ascii_case(b"overflow") => 1,
+            _ => return false,
+        };
+        at += 1 + takes;
+    }
+    at == request.len()
 }
 
 /// Whether this request may block its client: XREAD and XREADGROUP only do with BLOCK.

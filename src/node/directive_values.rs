@@ -126,7 +126,12 @@ fn within(number: i64, min: i64, max: i64) -> Result<Value, String> {
 /// Bytes with an optional unit: `k m g` count in thousands, `kb mb gb` in 1024s.
 fn parse_memory(text: &str) -> Option<i64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let number: i64 = text[..digits].parse().ok()?;
+    let number: i64 = match &text[..digits] {
+        // Redis reads a unit alone, and nothing at all, as none of it.
+        "" => 0,
+        // What does not fit is out of every range.
+        digits => digits.parse().unwrap_or(i64::MIN),
+    };
     let unit: i64 = match text[digits..].to_ascii_lowercase().as_str() {
         "" | "b" => 1,
         "k" => 1000,
@@ -137,7 +142,7 @@ fn parse_memory(text: &str) -> Option<i64> {
         "gb" => 1 << 30,
         _ => return None,
     };
-    number.checked_mul(unit)
+    Some(number.checked_mul(unit).unwrap_or(i64::MIN))
 }
 
 fn bytes_or_percent(text: &str) -> Result<Value, String> {
@@ -151,6 +156,7 @@ fn bytes_or_percent(text: &str) -> Result<Value, String> {
     }
     let bytes = parse_memory(text)
         .ok_or_else(|| "argument must be a memory or percent value".to_owned())?;
+    within(bytes, 0, i64::MAX)?;
     Ok(Value::Text(bytes.to_string()))
 }
 
@@ -190,8 +196,8 @@ fn output_limits(text: &str, old: &Value) -> Result<Value, String> {
             "Invalid client class specified in buffer limit configuration.".to_owned()
         })?;
         let numbers = [
-            parse_memory(group[1]),
-            parse_memory(group[2]),
+            parse_memory(group[1]).filter(|bytes| *bytes >= 0),
+            parse_memory(group[2]).filter(|bytes| *bytes >= 0),
             parse_i64(group[3].as_bytes()).filter(|seconds| *seconds >= 0),
         ];
         for (i, number) in numbers.into_iter().enumerate() {

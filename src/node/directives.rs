@@ -204,7 +204,8 @@ impl Directives {
         for (place, name, text) in changes {
             match TABLE[place].parse(text, &values[place]) {
                 Ok(value) => values[place] = value,
-                Err(reason) => return invalid(name, &reason),
+                // Redis names it here as its own table does.
+                Err(reason) => return invalid(&name.to_ascii_lowercase(), &reason),
             }
         }
         self.values = values;

@@ -105,6 +105,16 @@ impl CommandError {
         Self::Other(Cow::Owned(format!("ERR {text}")))
     }
 
+    /// A container's subcommand that is not there, or does not have so many arguments.
+    pub fn subcommand(container: &str, name: &[u8]) -> Self {
+        /// Bytes of the name that are repeated.
+        const NAME_MAX: usize = 128;
+        let name = String::from_utf8_lossy(&name[..name.len().min(NAME_MAX)]);
+        Self::err(format_args!(
+            "unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."
+        ))
+    }
+
     /// A line of its own that is a constant, its code first.
     pub const fn line(text: &'static str) -> Self {
         Self::Other(Cow::Borrowed(text))

@@ -62,13 +62,13 @@ fn setname(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError>
 }
 
 fn setinfo(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
-    let (option, value) = (request.arg(2), request.arg(3));
-    if is(option, "LIB-NAME") {
-        ctx.session.lib_name = printable(value, "lib-name")?;
-    } else if is(option, "LIB-VER") {
-        ctx.session.lib_version = printable(value, "lib-ver")?;
+    let (word, value) = (request.arg(2), request.arg(3));
+    let option = String::from_utf8_lossy(word);
+    if is(word, "LIB-NAME") {
+        ctx.session.lib_name = printable(value, &option)?;
+    } else if is(word, "LIB-VER") {
+        ctx.session.lib_version = printable(value, &option)?;
     } else {
-        let option = String::from_utf8_lossy(option);
         return Err(CommandError::err(format!("Unrecognized option '{option}'")));
     }
     ctx.out.ok();
@@ -83,8 +83,9 @@ fn list(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
         wanted.kind = Some(Kind::parse(request.arg(3))?);
     } else if request.len() > 3 && is(request.arg(2), "ID") {
         let parse = |arg: &[u8]| {
-            let id = parse_i64(arg).and_then(|id| u64::try_from(id).ok());
-            id.ok_or(CommandError::line("ERR Invalid client ID"))
+            let id = parse_i64(arg).ok_or(CommandError::line("ERR Invalid client ID"));
+            // Nobody has one below zero.
+            id.map(|id| u64::try_from(id).unwrap_or(u64::MAX))
         };
         ids = Some(request.args_from(3).map(parse).collect::<Result<Vec<u64>, _>>()?);
     } else if request.len() > 2 {
@@ -175,11 +176,9 @@ fn kill(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     }
     let mut filter = Filter::default();
     let mut skip_me = true;
-    if !request.len().is_multiple_of(2) {
-        return Err(CommandError::Syntax);
-    }
     for at in (2..request.len()).step_by(2) {
-        let (option, value) = (request.arg(at), request.arg(at + 1));
+        let value = request.get(at + 1).ok_or(CommandError::Syntax)?;
+        let option = request.arg(at);
         if is(option, "ID") {
             let id = parse_i64(value).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
             let error = CommandError::line("ERR client-id should be greater than 0");
@@ -311,6 +310,9 @@ fn unpause(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
 fn unblock(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
     const UNBLOCKED: CommandError =
         CommandError::line("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    if request.len() > 4 {
+        return Err(CommandError::subcommand("CLIENT", request.arg(1)));
+    }
     let with_error = match request.get(3) {
         None => false,
         Some(reason) if is(reason, "TIMEOUT") => false,

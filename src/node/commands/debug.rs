@@ -9,7 +9,7 @@ use crate::node::error::CommandError;
 use crate::node::output::Output;
 use crate::node::rewrite::Which;
 use crate::resp::Request;
-use crate::store::Expiry;
+use crate::store::{Expiry, rdb};
 use crate::value::{Case, glob_match};
 use std::time::Duration;
 
@@ -148,14 +148,17 @@ fn help(ctx: &mut Ctx<'_>) {
 }
 
 fn object(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
-    let now = ctx.now.unix_ms / 1000;
+    let compress = ctx.server.settings.rdb_compression;
     let mut db = ctx.db();
+    let (policy, now_ms) = (db.usage_policy(), db.now_ms());
     let entry = db.peek(request.arg(2)).ok_or(CommandError::NoSuchKey)?;
+    let length = rdb::serialized_bytes(entry, compress);
+    let idle = policy.idle_seconds(entry.usage(), now_ms);
     let line = format!(
-        "Value at:{entry:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:0",
+        "Value at:{entry:p} refcount:1 encoding:{} serializedlength:{length} lru:{} \
+         lru_seconds_idle:{idle}",
         entry.encoding(),
-        entry.heap_bytes(),
-        now & 0xff_ffff
+        entry.usage(),
     );
     ctx.out.simple(&line);
     Ok(())

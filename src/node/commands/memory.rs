@@ -19,14 +19,11 @@ type Done = Result<(), CommandError>;
 
 /// `MEMORY USAGE key [SAMPLES count]`
 fn usage(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
-    match (request.get(3), request.get(4)) {
-        (None, None) => {}
-        (Some(word), Some(samples)) if request.len() == 5 && is(word, "samples") => {
-            if integer(samples)? < 0 {
-                return Err(CommandError::Syntax);
-            }
+    for at in (3..request.len()).step_by(2) {
+        let samples = request.get(at + 1).filter(|_| is(request.arg(at), "samples"));
+        if integer(samples.ok_or(CommandError::Syntax)?)? < 0 {
+            return Err(CommandError::Syntax);
         }
-        _ => return Err(CommandError::Syntax),
     }
     /// What a key's place in its table takes, on average.
     const PLACE: usize = 16;

@@ -28,7 +28,13 @@ pub(super) const HANDLERS: Handlers = &[
 
 type Done = Result<(), CommandError>;
 
+/// Within EXEC, where there is no time to go elsewhere, shards are not subscribed to.
 fn subscribe(ctx: &mut Ctx<'_>, request: &Request<'_>, kind: Kind) -> Done {
+    if kind == Kind::Shard && ctx.in_transaction {
+        const REFUSED: CommandError =
+            CommandError::line("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
+        return Err(REFUSED);
+    }
     request.args_from(1).for_each(|name| pubsub::subscribe(ctx, kind, name));
     Ok(())
 }
@@ -61,10 +67,7 @@ fn spublish(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
 
 fn names(ctx: &mut Ctx<'_>, request: &Request<'_>, kind: Kind) -> Done {
     if request.len() > 3 {
-        let name = String::from_utf8_lossy(request.arg(1));
-        return Err(CommandError::err(format_args!(
-            "unknown subcommand or wrong number of arguments for '{name}'. Try PUBSUB HELP."
-        )));
+        return Err(CommandError::subcommand("PUBSUB", request.arg(1)));
     }
     let names = ctx.server.pubsub.names(kind, request.get(2));
     ctx.out.array(names.len());

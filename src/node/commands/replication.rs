@@ -208,8 +208,8 @@ fn failover(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         if is(word, "abort") && request.len() == 2 {
             abort = true;
         } else if is(word, "to") && left >= 2 && target.is_none() {
-            let port = integer(request.arg(at + 2))?;
-            let port = u16::try_from(port).map_err(|_| CommandError::NotInteger)?;
+            // What is no port is none that a replica has.
+            let port = u16::try_from(integer(request.arg(at + 2))?).unwrap_or(0);
             target = Some((String::from_utf8_lossy(request.arg(at + 1)).into_owned(), port));
             at += 2;
         } else if is(word, "timeout") && left >= 1 && timeout.is_none() {

@@ -41,7 +41,13 @@ fn time(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn lolwut(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
+fn lolwut(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
+    if let (Some(word), Some(version)) = (request.get(1), request.get(2))
+        && args::is(word, "VERSION")
+    {
+        // Whichever it is, there is one.
+        args::integer(version)?;
+    }
     let version = env!("CARGO_PKG_VERSION");
     ctx.out.verbatim(format!("Sixteen thousand slots, and one way in.\nKeyway ver. {version}\n"));
     Ok(())
@@ -49,6 +55,9 @@ fn lolwut(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
 
 /// `SLOWLOG GET [count]`: ten unless told; all for -1.
 fn slowlog_get(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
+    if request.len() > 3 {
+        return Err(CommandError::subcommand("SLOWLOG", request.arg(1)));
+    }
     let entries = ctx.server.slowlog.entries();
     let count = match request.get(2).map(parse_i64) {
         None => 10,

@@ -10,7 +10,7 @@ use crate::node::error::CommandError;
 use crate::node::events::Class;
 use crate::node::serve::{Wait, no_array};
 use crate::resp::{Encoder, OpenHead, OwnedRequest, Protocol, Request};
-use crate::store::{ConsumerId, Group, Log, Pending, Stream, StreamId, Type};
+use crate::store::{ConsumerId, Entry, Group, Log, Pending, Stream, StreamId, Type, ValueRef};
 use std::time::Instant;
 
 pub(super) const HANDLERS: Handlers = &[("xread", xread), ("xreadgroup", xreadgroup)];
@@ -175,8 +175,13 @@ fn wait(ctx: &mut Ctx<'_>, request: &Request<'_>, options: &Options<'_>, for_gro
     let mut args: Vec<Box<[u8]>> = request.args_from(0).map(Into::into).collect();
     for at in options.keys_at..options.keys_at + options.keys {
         if text(request.arg(at + options.keys)) == b"$" {
-            let last = ctx.db().stream(request.arg(at))?.map(|stream| stream.log.figures().last_id);
-            args[at + options.keys] = last.unwrap_or_default().to_string().into_bytes().into();
+            // It was asked for before: who listens for keys that are missed has heard of it.
+            let mut db = ctx.db();
+            let last = match db.peek(request.arg(at)).map(Entry::value) {
+                Some(ValueRef::Stream(stream)) => stream.log.figures().last_id,
+                _ => StreamId::default(),
+            };
+            args[at + options.keys] = last.to_string().into_bytes().into();
         }
     }
     let request = OwnedRequest::from_args(&args);

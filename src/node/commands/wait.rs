@@ -78,7 +78,7 @@ fn waitaof(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     if !(0..=1).contains(&here) {
         return Err(OUT_OF_RANGE);
     }
-    let wanted = integer(request.arg(2))?;
+    let wanted = integer(request.arg(2)).map_err(|_| CommandError::NotPositive)?;
     if wanted < 0 {
         return Err(CommandError::NotPositive);
     }

@@ -28,7 +28,7 @@ mod ziplist;
 pub use builder::{Loaded, ValueLimits};
 pub use crc64::Crc64;
 pub use error::RdbError;
-pub use payload::{PAYLOAD_MIN, dump, restore};
+pub use payload::{PAYLOAD_MIN, dump, restore, serialized_bytes};
 pub use read::{RdbEvent, RdbReader};
 pub use write::{KeyUse, RdbWriter};
 pub use write_value::ValueProgress;

@@ -26,6 +26,23 @@ pub fn dump(out: &mut Vec<u8>, entry: &Entry, compress: bool) {
     out.extend_from_slice(&sum.to_le_bytes());
 }
 
+/// How many bytes a file has of a key's value, without its type: DUMP's payload without its frame.
+pub fn serialized_bytes(entry: &Entry, compress: bool) -> usize {
+    /// As much of it as is in memory at once.
+    const PART: usize = 64 << 10;
+    let values = ValueWriter { compress };
+    let mut progress = ValueProgress::default();
+    let (mut part, mut total) = (Vec::new(), 0);
+    loop {
+        let is_whole = values.some(&mut part, entry.value(), &mut progress, PART);
+        total += part.len();
+        if is_whole {
+            return total;
+        }
+        part.clear();
+    }
+}
+
 /// The value of a payload.
 ///
 /// # Errors
