@@ -1,8 +1,8 @@
 //! Clients that wait for keys, beside others: the same steps on both servers, one at a time. After
 //! each step it is known who waits, and what everyone else was answered.
 
-use super::COMMANDS;
-use crate::support::{Client, Server, number_from_env, seed, shown, wait_for};
+use super::{COMMANDS, length};
+use crate::support::{Client, Server, seed, shown, wait_for};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -248,7 +248,7 @@ fn compare(resp3: bool) {
     let Some(reference) = Server::redis(&[]) else { return };
     let subject = Server::keyway_node(&[]);
     let mut sides = [Side::new(&reference, resp3), Side::new(&subject, resp3)];
-    let steps = number_from_env("KEYWAY_DIFF_COMMANDS").map_or(COMMANDS / 4, |n| n as usize);
+    let steps = length(COMMANDS / 4, 1);
     let seed = seed();
     println!("blocking: seed {seed}, {steps} steps");
     let mut rng = SmallRng::seed_from_u64(seed);

@@ -26,6 +26,9 @@ pub(super) enum Rule {
     Time,
     /// Which server it is: the values of a map.
     Hello,
+    /// Where a value is in memory and when it was used; its encoding, and its length in bytes where
+    /// that is the same.
+    Object,
     /// The steps: a cursor is followed to its end, and the elements are compared.
     Walk,
 }
@@ -45,6 +48,7 @@ impl Rule {
             "delivery" => Self::Delivery,
             "lag" => Self::Lag,
             "hello" => Self::Hello,
+            "object" => Self::Object,
             "walk" => Self::Walk,
             other => panic!("no rule is named `{other}`"),
         }
@@ -71,11 +75,14 @@ impl Rule {
             Self::Set => sorted(one, 1) == sorted(other, 1),
             Self::Pairs => sorted(one, 2) == sorted(other, 2),
             Self::Shape => shape(one, false) == shape(other, false),
-            Self::Hello => shape(one, true) == shape(other, true),
+            Self::Hello => {
+                shape(&without_modules(one), true) == shape(&without_modules(other), true)
+            }
             Self::Delivery => same_shown(one, other, TIMES, &[b"lag", b"entries-read"]),
+            Self::Object => same_object(one, other),
             Self::Lag => same_shown(one, other, &[], &[b"consumers"]),
             Self::Time => match (one, other) {
-                (Reply::Integer(one), Reply::Integer(other)) if *one > 0 && *other > 0 => {
+                (Reply::Integer(one), Reply::Integer(other)) if *one >= 0 && *other >= 0 => {
                     one.abs_diff(*other) <= MOMENT.unsigned_abs()
                 }
                 _ => one == other,
@@ -100,6 +107,39 @@ pub(super) fn same_numbers(one: &Reply, other: &Reply) -> bool {
             one == other || number(one).is_some_and(|one| Some(one) == number(other))
         }
         _ => one == other,
+    }
+}
+
+/// Whether DEBUG OBJECT says the same of two values: how long they are in a file.
+fn same_object(one: &Reply, other: &Reply) -> bool {
+    let (Reply::Simple(one), Reply::Simple(other)) = (one, other) else { return one == other };
+    let [one, other] = [one, other].map(|text| String::from_utf8_lossy(text).into_owned());
+    let field = |text: &str, name: &str| {
+        let mut words = text.split(' ').filter_map(|word| word.strip_prefix(name));
+        words.next().map(str::to_owned)
+    };
+    let same = |name: &str| {
+        let value = field(&one, name);
+        value.is_some() && value == field(&other, name)
+    };
+    !same("encoding:") || same("serializedlength:")
+}
+
+/// HELLO's reply, or one with it inside, without the modules that are loaded.
+fn without_modules(reply: &Reply) -> Reply {
+    match reply {
+        Reply::Map(pairs) => {
+            let pairs = pairs.iter().filter(|(name, _)| name.as_bytes() != Some(b"modules"));
+            Reply::Map(pairs.cloned().collect())
+        }
+        Reply::Array(items) => {
+            let at = items.iter().position(|item| item.as_bytes() == Some(b"modules"));
+            let kept = items.iter().enumerate();
+            let kept =
+                kept.filter(|(index, _)| at.is_none_or(|at| *index != at && *index != at + 1));
+            Reply::Array(kept.map(|(_, item)| without_modules(item)).collect())
+        }
+        other => other.clone(),
     }
 }
 

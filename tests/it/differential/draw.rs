@@ -5,6 +5,7 @@
 
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
+use std::sync::LazyLock;
 
 /// The names that a grammar may use.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,10 @@ pub(super) enum Draw {
     Unit,
     By,
     Get,
+    Payload,
+    Directive,
+    Setting,
+    Command,
 }
 
 impl Draw {
@@ -90,6 +95,10 @@ impl Draw {
             "unit" => Self::Unit,
             "by" => Self::By,
             "get" => Self::Get,
+            "payload" => Self::Payload,
+            "directive" => Self::Directive,
+            "setting" => Self::Setting,
+            "command" => Self::Command,
             other => panic!("nothing is drawn for `{other}`"),
         }
     }
@@ -205,6 +214,14 @@ impl Draw {
             // What SORT looks up for an element.
             Self::By => pick(rng, &["k*", "k*", "k*->f1", "k*->f1", "k*->", "*", "k*->f*"]),
             Self::Get => pick(rng, &["k*", "#", "k*->f1", "k*->", "none", "k1", "->*", "k*->f2"]),
+            Self::Payload => payload(rng),
+            Self::Directive => pick(rng, DIRECTIVES),
+            Self::Setting => match rng.random_range(0..10) {
+                0 => integer(rng),
+                1..4 => number(rng.random_range(0..200)),
+                _ => pick(rng, SETTINGS),
+            },
+            Self::Command => pick(rng, COMMANDS),
             Self::Slot => match rng.random_range(0..10) {
                 0 => extreme(rng),
                 1 => number(rng.random_range(16_380..16_390)),
@@ -248,6 +265,90 @@ const PATTERNS: &[&str] = &[
     "[\\k]*",
     "[k\\-]1",
 ];
+
+/// What CONFIG GET is asked for: names and patterns of what every server has.
+const DIRECTIVES: &[&str] = &[
+    "hash-max-listpack-entries",
+    "hash-max-ziplist-value",
+    "HASH-max-*",
+    "?ash-max-listpack-*",
+    "maxmemory",
+    "maxmemory-policy",
+    "list-compress-depth",
+    "notify-keyspace-events",
+    "slowlog-*",
+    "stream-node-max-?????",
+    "appendfsync",
+    "[z]set*",
+    "nothing",
+    "nothing*",
+    "",
+];
+
+/// What CONFIG SET is given.
+const SETTINGS: &[&str] = &[
+    "yes",
+    "no",
+    "YES",
+    "1kb",
+    "1 kb",
+    "2MB",
+    "3gb",
+    "4g",
+    "1.5mb",
+    "-1",
+    "-5",
+    "-6",
+    "10%",
+    "everysec",
+    "ALWAYS",
+    "noeviction",
+    "allkeys-lfu",
+    "volatile-ttl",
+    "KEA",
+    "gxE",
+    "m n",
+    "k1 k2",
+    "",
+];
+
+/// Names of commands as COMMAND is asked about them.
+const COMMANDS: &[&str] = &[
+    "get",
+    "GET",
+    "xgroup|create",
+    "lpush",
+    "config|rewrite|now",
+    "config|nothing",
+    "get|x",
+    "nothing",
+    "object|encoding",
+    "zadd",
+    "",
+];
+
+/// A value as DUMP writes it, whole or with a byte that is not its own.
+fn payload(rng: &mut impl Rng) -> Vec<u8> {
+    static PAYLOADS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let lines = include_str!("payloads.txt").lines().filter(|line| !line.starts_with('#'));
+        let byte = |pair: &[u8]| {
+            let digits = std::str::from_utf8(pair).expect("hexadecimal digits");
+            u8::from_str_radix(digits, 16).expect("hexadecimal digits")
+        };
+        lines.map(|line| line.as_bytes().chunks(2).map(byte).collect()).collect()
+    });
+    let mut payload = PAYLOADS.choose(rng).expect("some").clone();
+    match rng.random_range(0..30) {
+        0 => payload.truncate(rng.random_range(0..payload.len())),
+        1 => {
+            let at = rng.random_range(0..payload.len());
+            payload[at] ^= rng.random_range(1..=255);
+        }
+        2 => payload.push(0),
+        _ => {}
+    }
+    payload
+}
 
 /// So few keys that commands meet each other's values.
 fn key(rng: &mut impl Rng) -> Vec<u8> {

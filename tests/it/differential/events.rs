@@ -1,11 +1,11 @@
 //! Keyspace notifications: after each command, whatever was published of it, in that order, on
 //! both servers.
 
-use super::COMMANDS;
 use super::exceptions;
 use super::grammar::Line;
 use super::groups::{self, Group};
-use crate::support::{Client, Kind, Server, number_from_env, seed, shown};
+use super::{COMMANDS, length};
+use crate::support::{Client, Kind, Server, seed, shown};
 use keyway::resp::Reply;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -71,7 +71,8 @@ fn compare(group: &Group, classes: &str) {
     let Some(reference) = Server::redis(&directives) else { return };
     let subject = Server::keyway_node(&directives);
     let mut sides = [Side::new(&reference, classes), Side::new(&subject, classes)];
-    let commands = number_from_env("KEYWAY_DIFF_COMMANDS").map_or(COMMANDS / 4, |n| n as usize);
+    // Each command waits for what it published, and there are many groups.
+    let commands = length(COMMANDS / 4, 20);
     let seed = seed();
     println!("events of {}: seed {seed}, {commands} commands", group.name);
     let mut rng = SmallRng::seed_from_u64(seed);

@@ -89,6 +89,19 @@ const EXCEPTIONS: &[Exception] = &[
         theirs: "",
         ours: "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id",
     },
+    // Valkey reads no hexadecimal floats.
+    Exception {
+        server: Kind::Valkey,
+        command: "ZADD",
+        theirs: "ERR value is not a valid float",
+        ours: "",
+    },
+    Exception {
+        server: Kind::Valkey,
+        command: "ZINCRBY",
+        theirs: "ERR value is not a valid float",
+        ours: "",
+    },
     // Valkey takes other cursors: none with a sign, some with a space.
     Exception { server: Kind::Valkey, command: "SSCAN", theirs: "ERR invalid cursor", ours: "" },
     Exception { server: Kind::Valkey, command: "SSCAN", theirs: "", ours: "ERR invalid cursor" },

@@ -15,8 +15,16 @@ macro_rules! group {
     };
 }
 
+mod dumped;
+mod messages;
+mod server;
+mod sorted_sets;
 mod streams;
 
+pub(super) use dumped::DUMPED;
+pub(super) use messages::MESSAGES;
+pub(super) use server::{CONNECTION_SINCE_7_2, SERVER};
+pub(super) use sorted_sets::{RANKS, SORTED_SETS};
 pub(super) use streams::{STREAMS, STREAMS_DUMPED, STREAMS_LAG, STREAMS_SHOWN};
 
 pub(super) const STRINGS: Group = group!(
@@ -169,77 +177,6 @@ pub(super) const BITMAPS: Group = group!(
     ]
 );
 
-pub(super) const SORTED_SETS: Group = group!(
-    "sorted_sets",
-    1,
-    [
-        "ZADD key ( score field )+",
-        "ZADD key ( score field )+",
-        "ZADD key ( float field )+ => scores",
-        "ZADD key [ NX | XX ] [ GT | LT ] [ CH ] ( score field )+",
-        "ZADD key [ NX | XX ] [ GT | LT ] [ CH ] INCR score field => scores",
-        "ZINCRBY key score field => scores",
-        "ZINCRBY key float field => scores",
-        "ZCARD key",
-        "ZSCORE key field => scores",
-        "ZMSCORE key field+ => scores",
-        "ZRANK key field",
-        "ZREVRANK key field",
-        "ZREM key field+",
-        "ZRANGE key index index [ WITHSCORES ] [ REV ] => scores",
-        "ZRANGE key end end BYSCORE [ REV ] [ LIMIT few few ] [ WITHSCORES ] => scores",
-        "ZRANGE LEX lex lex BYLEX [ REV ] [ LIMIT few few ]",
-        "ZRANGE key index index LIMIT few few => refused",
-        "ZRANGE LEX lex lex BYLEX WITHSCORES => refused",
-        "ZREVRANGE key index index [ WITHSCORES ] => scores",
-        "ZRANGEBYSCORE key end end [ LIMIT few few ] [ WITHSCORES ] => scores",
-        "ZREVRANGEBYSCORE key end end [ WITHSCORES ] [ LIMIT few few ] => scores",
-        "ZRANGEBYLEX LEX lex lex [ LIMIT few few ]",
-        "ZREVRANGEBYLEX LEX lex lex [ LIMIT few few ]",
-        "ZRANGESTORE key key index index [ REV ]",
-        "ZRANGESTORE key key end end BYSCORE [ REV ] [ LIMIT few few ]",
-        "ZRANGESTORE key LEX lex lex BYLEX [ REV ] [ LIMIT few few ]",
-        "ZCOUNT key end end",
-        "ZLEXCOUNT LEX lex lex",
-        "ZADD LEX 0 field 0 field 0 field",
-        "ZREMRANGEBYRANK key index index",
-        "ZREMRANGEBYSCORE key end end",
-        "ZREMRANGEBYLEX LEX lex lex",
-        "ZPOPMIN key [ count ] => scores",
-        "ZPOPMAX key [ count ] => scores",
-        "ZMPOP 1 key ( MIN | MAX ) [ COUNT count ] => scores",
-        "ZMPOP 2 key key ( MIN | MAX ) [ COUNT count ] => scores",
-        "ZRANDMEMBER key => shape",
-        "ZRANDMEMBER key few [ WITHSCORES ] => shape",
-        "ZRANDMEMBER key text => refused",
-        "ZRANDMEMBER key 9223372036854775807 WITHSCORES => refused",
-        "ZRANDMEMBER key -9223372036854775808 => refused",
-        "ZUNION 2 key key [ WEIGHTS weight weight ] [ AGGREGATE SUM | AGGREGATE MIN | AGGREGATE MAX ] [ WITHSCORES ] => scores",
-        "ZINTER 2 key key [ WEIGHTS weight weight ] [ AGGREGATE SUM | AGGREGATE MIN | AGGREGATE MAX ] [ WITHSCORES ] => scores",
-        "ZDIFF 2 key key [ WITHSCORES ] => scores",
-        "ZUNION 3 key key key [ WITHSCORES ] => scores",
-        "ZINTERCARD 2 key key [ LIMIT count ]",
-        "ZUNIONSTORE key 2 key key [ WEIGHTS weight weight ] [ AGGREGATE SUM | AGGREGATE MIN | AGGREGATE MAX ]",
-        "ZINTERSTORE key 2 key key [ WEIGHTS weight weight ] [ AGGREGATE SUM | AGGREGATE MIN | AGGREGATE MAX ]",
-        "ZDIFFSTORE key 2 key key",
-        "ZUNIONSTORE key few key key => refused",
-        "SADD key field+",
-        "SADD key integer integer",
-        "BZPOPMIN key key 0.001 => scores",
-        "BZPOPMAX key 0.001 => scores",
-        "BZMPOP 0.001 2 key key ( MIN | MAX ) [ COUNT count ] => scores",
-        "ZSCAN key cursor [ MATCH pattern ] [ COUNT count ] => walk",
-        "OBJECT ENCODING key",
-        "COPY key key REPLACE",
-        "RENAME key key",
-        "SET key value",
-        "EXPIRE key seconds",
-        "DEL key",
-        "TYPE key",
-        "CONFIG SET ZSET-MAX-LISTPACK-ENTRIES ( 5 | 128 )",
-    ]
-);
-
 pub(super) const TRANSACTIONS: Group = group!(
     "transactions",
     3,
@@ -300,6 +237,7 @@ pub(super) const CONNECTION: Group = group!(
         "SET key value",
         "GET key",
         "HELLO [ 2 | 3 ] [ AUTH DEFAULT value ] => hello",
+        "HELLO ( 2 | 3 ) SETNAME WORKER => hello",
         "CLIENT SETNAME name",
         "CLIENT GETNAME",
         "CLIENT ID => shape",
@@ -307,7 +245,7 @@ pub(super) const CONNECTION: Group = group!(
         "CLIENT REPLY ON",
         "CLIENT UNPAUSE",
         "CLIENT GETREDIR",
-        "CLIENT UNBLOCK integer",
+        "CLIENT UNBLOCK integer [ TIMEOUT | ERROR ]",
         "AUTH DEFAULT value",
         "AUTH value",
         "RESET",
@@ -457,6 +395,8 @@ pub(super) const HYPERLOGLOGS: Group = group!(
     ]
 );
 
+/// Members whose scores are no places lie on each other: which of them COUNT leaves out is chance,
+/// so they have a key of their own.
 pub(super) const GEO: Group = group!(
     "geo",
     1,
@@ -468,25 +408,36 @@ pub(super) const GEO: Group = group!(
         "GEOPOS key field+",
         "GEOHASH key field+",
         "GEODIST key field field [ unit ]",
+        "GEODIST key field field ( M | KM | FT | MI )",
         "GEORADIUS key longitude latitude radius unit",
         "GEORADIUS key longitude latitude radius unit [ WITHDIST ] [ WITHCOORD ] [ WITHHASH ] [ COUNT count ] [ ASC | DESC ]",
         "GEORADIUS key longitude latitude radius unit [ COUNT count ] ( STORE key | STOREDIST key )",
+        "GEORADIUS key longitude latitude radius ( M | KM | FT | MI ) [ COUNT count [ ANY ] ]",
         "GEORADIUS_RO key longitude latitude radius unit [ WITHHASH ] [ COUNT count ANY ]",
+        "GEORADIUS_RO key longitude latitude radius ( M | KM | FT | MI ) [ WITHDIST ] [ WITHCOORD ] [ ASC | DESC ] [ COUNT count ]",
         "GEORADIUS_RO key longitude latitude radius unit STORE key => refused",
         "GEORADIUSBYMEMBER key field radius unit [ WITHDIST ] [ WITHCOORD ] [ COUNT count ] [ ASC | DESC ]",
         "GEORADIUSBYMEMBER key field radius unit ( STORE key | STOREDIST key ) [ COUNT count ]",
+        "GEORADIUSBYMEMBER key field radius ( M | KM | FT | MI ) [ WITHHASH ] [ COUNT count [ ANY ] ]",
         "GEORADIUSBYMEMBER_RO key field radius unit [ WITHDIST ]",
+        "GEORADIUSBYMEMBER_RO key field radius ( M | KM | FT | MI ) [ WITHCOORD ] [ WITHHASH ] [ COUNT count [ ANY ] ] [ ASC | DESC ]",
         "GEOSEARCH key FROMLONLAT longitude latitude BYRADIUS radius unit [ ASC | DESC ] [ COUNT count [ ANY ] ] [ WITHDIST ] [ WITHHASH ]",
         "GEOSEARCH key FROMLONLAT longitude latitude BYBOX radius radius unit [ ASC | DESC ] [ COUNT count ] [ WITHDIST ]",
         "GEOSEARCH key FROMMEMBER field BYRADIUS radius unit [ WITHCOORD ] [ ASC | DESC ]",
         "GEOSEARCH key BYBOX radius radius unit FROMMEMBER field [ WITHDIST ]",
+        "GEOSEARCH key FROMMEMBER field BYBOX radius radius ( M | KM | FT | MI ) [ COUNT count [ ANY ] ] [ WITHHASH ]",
         "GEOSEARCH key FROMMEMBER field ASC DESC ASC ASC => refused",
         "GEOSEARCH key BYRADIUS radius unit ASC DESC => refused",
         "GEOSEARCH key FROMLONLAT longitude latitude BYRADIUS radius unit ANY => refused",
         "GEOSEARCHSTORE key key FROMLONLAT longitude latitude BYRADIUS radius unit [ COUNT count ] [ STOREDIST ]",
         "GEOSEARCHSTORE key key FROMMEMBER field BYBOX radius radius unit [ STOREDIST ]",
+        "GEOSEARCHSTORE key key FROMMEMBER field BYRADIUS radius ( M | KM | FT | MI ) [ ASC | DESC ] [ COUNT count [ ANY ] ] [ STOREDIST ]",
         "GEOSEARCHSTORE key key FROMMEMBER field BYBOX radius radius unit WITHDIST => refused",
-        "ZADD key score field",
+        "ZADD SAME score field",
+        "GEOPOS SAME field+",
+        "GEOHASH SAME field+",
+        "GEODIST SAME field field M",
+        "GEOSEARCH SAME FROMMEMBER field BYRADIUS radius unit ASC WITHDIST WITHHASH",
         "ZREM key field+",
         "ZCARD key",
         "SET key value",
@@ -531,6 +482,8 @@ pub(super) const SORT: Group = group!(
         "SORT SET BY NOSORT STORE key",
         "SORT WORDS STORE key ALPHA",
         "SORT_RO ( LIST | SET | ZSET ) [ DESC ] [ GET get ]",
+        "SORT_RO ( LIST | ZSET ) [ BY by ] [ LIMIT few few ] [ GET get ] [ ASC | DESC ]",
+        "SORT_RO LIST [ BY by ] ALPHA",
         "SORT_RO LIST STORE key => refused",
         "SORT key LIMIT few text => refused",
         "SET key few",
@@ -564,4 +517,14 @@ pub(super) const ALL: &[&Group] = &[
     &STREAMS_SHOWN,
     &STREAMS_DUMPED,
     &STREAMS_LAG,
+    &DUMPED,
+    &SERVER,
 ];
+
+/// What is drawn on other ways than [`ALL`]'s, too.
+pub(super) fn lines() -> impl Iterator<Item = &'static str> {
+    ALL.iter()
+        .chain(&[&RANKS, &CONNECTION_SINCE_7_2, &MESSAGES])
+        .flat_map(|group| group.lines)
+        .copied()
+}

@@ -8,11 +8,13 @@
 
 mod blocking;
 mod compare;
+mod coverage;
 mod draw;
 mod events;
 mod exceptions;
 mod grammar;
 mod groups;
+mod messages;
 mod run;
 
 use crate::support::{Kind, Server, number_from_env, seed};
@@ -50,15 +52,19 @@ fn compare(group: &Group, ours: Kind) {
 
 /// The same with a reference of another kind.
 fn compare_with(reference: Kind, group: &Group, ours: Kind) {
-    compare_in_length(reference, group, ours, COMMANDS);
+    compare_in_length(reference, group, ours, length(COMMANDS, 1));
 }
 
-/// The same with another number of commands in an ordinary run.
-fn compare_in_length(reference: Kind, group: &Group, ours: Kind, ordinary: usize) {
+/// How many commands to draw: `ordinary`, or in a longer run what was asked for over `share`.
+fn length(ordinary: usize, share: usize) -> usize {
+    number_from_env("KEYWAY_DIFF_COMMANDS").map_or(ordinary, |asked| asked as usize / share)
+}
+
+/// The same with so many commands.
+fn compare_in_length(reference: Kind, group: &Group, ours: Kind, commands: usize) {
     let directives = ["--enable-debug-command", "yes", "--rdbcompression", "no"];
     let Some(reference) = Server::node(reference, &directives) else { return };
     let Some(subject) = Server::node(ours, &directives) else { return };
-    let commands = number_from_env("KEYWAY_DIFF_COMMANDS").map_or(ordinary, |n| n as usize);
     let seed = seed();
     println!("{}: seed {seed}, {commands} commands", group.name);
     let report = Pair::new(&reference, &subject, group, seed).run(commands);
@@ -81,7 +87,7 @@ fn compare_in_length(reference: Kind, group: &Group, ours: Kind, ordinary: usize
 #[test]
 fn redis_does_not_differ_from_itself() {
     for group in groups::ALL {
-        compare_in_length(Kind::Redis, group, Kind::Redis, COMMANDS / 5);
+        compare_in_length(Kind::Redis, group, Kind::Redis, length(COMMANDS / 5, 20));
     }
 }
 
@@ -123,6 +129,27 @@ fn hashes() {
 #[test]
 fn sorted_sets() {
     compare(&groups::SORTED_SETS, Kind::Keyway);
+}
+
+/// Ranks have scores since 7.2.
+#[test]
+fn sorted_sets_like_valkey() {
+    compare_with(Kind::Valkey, &groups::RANKS, Kind::Keyway);
+}
+
+#[test]
+fn dumped() {
+    compare(&groups::DUMPED, Kind::Keyway);
+}
+
+#[test]
+fn server() {
+    compare(&groups::SERVER, Kind::Keyway);
+}
+
+#[test]
+fn connection_like_valkey() {
+    compare_with(Kind::Valkey, &groups::CONNECTION_SINCE_7_2, Kind::Keyway);
 }
 
 #[test]
