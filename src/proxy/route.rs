@@ -177,6 +177,12 @@ pub(super) fn any_shard(topology: &Topology, client: u64) -> Option<Slot> {
         .find(|&slot| topology.owner(slot).is_some())
 }
 
+/// The slot of the shard at which everything is published: one for all clients, of all proxies. So
+/// messages come to everyone in the order in which they were published, whoever published them.
+pub(super) fn publishing_shard(topology: &Topology) -> Option<Slot> {
+    any_shard(topology, 0)
+}
+
 /// The parts of a split request: one per slot.
 ///
 /// # Errors

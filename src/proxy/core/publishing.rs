@@ -27,7 +27,7 @@ impl Core {
         let topology = self.backends.topology();
         let slot = match route::slot_of(spec, &request) {
             Ok(Route::Keyed(slot)) => slot,
-            _ => route::any_shard(topology, session.client.id).unwrap_or(Slot::of(b"")),
+            _ => route::publishing_shard(topology).unwrap_or(Slot::of(b"")),
         };
         let nobody = Endpoint::new("", 0);
         let node = topology.owner(slot).map_or(&nobody, |node| &topology.node(node).endpoint);

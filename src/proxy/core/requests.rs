@@ -148,10 +148,14 @@ impl Core {
         };
         let (slot, keyed) = match route {
             Ok(Route::Keyed(slot)) => (slot, true),
-            Ok(Route::Anywhere) => match route::any_shard(self.backends.topology(), client.id) {
-                Some(slot) => (slot, false),
-                None => (Slot::of(b""), false),
-            },
+            Ok(Route::Anywhere) => {
+                let topology = self.backends.topology();
+                let slot = match spec.class {
+                    Class::Publish => route::publishing_shard(topology),
+                    _ => route::any_shard(topology, client.id),
+                };
+                (slot.unwrap_or(Slot::of(b"")), false)
+            }
             Err(refusal) => return self.dispatch_refused(id, spec, &refusal, now),
         };
         let large = request.frame().len() > self.options.large_bytes

@@ -192,7 +192,7 @@ impl Core {
         let spec = entry.spec;
         if !keyed && self.backends.topology().owner(slot).is_none() {
             // Without keys any shard will do, and this one is gone.
-            let other = crate::proxy::route::any_shard(self.backends.topology(), 0);
+            let other = crate::proxy::route::publishing_shard(self.backends.topology());
             entry.slot = other.or(entry.slot);
             if let Some(gather) = entry.work.as_mut().and_then(|work| work.gather.as_mut()) {
                 gather.parts[part as usize].slot = other.unwrap_or(slot);

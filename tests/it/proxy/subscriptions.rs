@@ -361,3 +361,30 @@ fn publish_counts_others_as_their_node_does() {
             && publisher.integer(&["PUBLISH", "news", "x"]) == 0
     });
 }
+
+#[test]
+fn messages_come_in_the_order_in_which_anyone_published_them() {
+    for cluster in [Cluster::redis(3, 0), Cluster::valkey(3, 0)].into_iter().flatten() {
+        let proxy = Keyway::proxy(&cluster.seeds(), &["--workers", "3"]);
+        reach_all(&cluster, &proxy);
+        let mut listeners: Vec<Client> = (0..3).map(|_| proxy.client()).collect();
+        for listener in &mut listeners {
+            listener.call(&["PSUBSCRIBE", "order:*"]);
+        }
+        // Each has its answer before the next publishes, on another channel.
+        let mut publishers: Vec<Client> = (0..7).map(|_| proxy.client()).collect();
+        let count = publishers.len();
+        for number in 0..700 {
+            let channel = format!("order:{}", number % 5);
+            let publisher = &mut publishers[number % count];
+            assert_eq!(publisher.integer(&["PUBLISH", &channel, &number.to_string()]), 3);
+        }
+        for listener in &mut listeners {
+            for number in 0..700 {
+                let message = listener.reply();
+                let text = message.as_array().and_then(|message| message[3].as_str());
+                assert_eq!(text, Some(number.to_string().as_str()));
+            }
+        }
+    }
+}
