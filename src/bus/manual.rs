@@ -75,6 +75,8 @@ impl Member {
             }
             (FailoverMode::Agreed, Some(link)) => {
                 tracing::info!("Manual failover user request accepted.");
+                // A primary refuses whom it does not know as its replica, and learns that from heartbeats.
+                self.send_heartbeat(now, link, Body::Ping);
                 let header = Box::new(self.header());
                 self.send(link, Packet::Full { header, body: Body::ManualFailoverStart });
                 Part::Asking

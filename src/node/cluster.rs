@@ -170,6 +170,7 @@ impl Ctx<'_> {
             writes: spec.flags.contains(Flags::WRITE),
             readonly: self.session.readonly,
             asking: self.session.asking || spec.flags.contains(Flags::ASKING),
+            moves: spec.name == "migrate",
             channels: spec
                 .flags
                 .contains(Flags::PUBSUB)
@@ -199,6 +200,7 @@ impl Ctx<'_> {
             writes: transaction.flags().contains(Flags::WRITE),
             readonly: self.session.readonly,
             asking: self.session.asking,
+            moves: false,
             channels: None,
         };
         let mut db = self.keyspace.db(0, self.now.unix_ms);

@@ -231,9 +231,9 @@ fn persistence(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
     let enabled = ctx.server.logs();
     let persistence = &ctx.server.persistence;
     let status = |failed: bool| if failed { "err" } else { "ok" };
-    let loading = persistence.loading.is_some() || ctx.server.replication.is_loading();
-    f.flag("loading", loading);
-    f.put("async_loading", 0);
+    let replication = &ctx.server.replication;
+    f.flag("loading", persistence.loading.is_some() || replication.is_loading());
+    f.flag("async_loading", replication.is_loading_beside());
     // Nothing is copied on write: there is no child.
     f.zeros(&["current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     let progress = ctx.keyspace.snapshot_progress().unwrap_or_default();
@@ -242,13 +242,16 @@ fn persistence(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
     f.put("current_save_keys_processed", progress.keys_done);
     f.put("current_save_keys_total", progress.keys_total);
     f.put("rdb_changes_since_last_save", ctx.server.unsaved_changes());
-    f.flag("rdb_bgsave_in_progress", persistence.will_have_saved());
+    // What is copied for replicas is a save as well, in Redis's words.
+    let copies = ctx.server.replication.copies_since();
+    f.flag("rdb_bgsave_in_progress", persistence.will_have_saved() || copies.is_some());
     f.put("rdb_last_save_time", persistence.last_save);
     f.put("rdb_last_bgsave_status", status(persistence.save_failed));
     let seconds = |time: Option<Duration>| time.map_or(-1, |time| time.as_secs() as i64);
     f.put("rdb_last_bgsave_time_sec", seconds(persistence.last_took));
     let running = persistence.running.filter(|_| persistence.is_saving());
-    let running = running.map(|running| ctx.now.instant - running.since.instant);
+    let running = running.map(|running| running.since.instant).or(copies);
+    let running = running.map(|since| ctx.now.instant.saturating_duration_since(since));
     f.put("rdb_current_bgsave_time_sec", seconds(running));
     f.put("rdb_saves", persistence.saves);
     f.put("rdb_last_cow_size", 0);

@@ -24,6 +24,8 @@ pub(super) struct Access {
     pub(super) readonly: bool,
     /// ASKING came before it, or it is RESTORE-ASKING.
     pub(super) asking: bool,
+    /// It brings keys to another node: MIGRATE.
+    pub(super) moves: bool,
     /// Its keys are shard channels, which belong to a slot but do not move with its keys; and
     /// whether those are served while the cluster is down.
     pub(super) channels: Option<bool>,
@@ -71,6 +73,10 @@ fn check_uncommon<'k>(
             (None, true, true) => return Err(CommandError::ClusterDownForWrites),
             (Some(true), ..) | (None, true, false) => {}
         }
+    }
+    // What lies in a slot on its way must be free to go where a tool wants it, whoever owns the slot.
+    if access.moves && view.is_open(slot) && view.myself().is_primary() {
+        return Ok(());
     }
     let several = keys.clone().nth(1).is_some();
     if owner == NodeKey::MYSELF {
@@ -186,6 +192,11 @@ mod tests {
         let moved = format!("MOVED {arriving_slot} 127.0.0.1:7001");
         assert_eq!(ask(&member, none, &[&c], &[]), moved);
         assert_eq!(ask(&member, asking, &[&c], &[]), "serve");
+        let migrate = Access { moves: true, writes: true, ..none };
+        assert_eq!(ask(&member, migrate, &[a, b], &[b]), "serve");
+        assert_eq!(ask(&member, migrate, &[&c, &d], &[&c]), "serve");
+        let theirs = key_of(0..100, 1);
+        assert!(ask(&member, migrate, &[&theirs], &[]).starts_with("MOVED "));
         assert_eq!(ask(&member, asking, &[&c, &d], &[&c]), try_again);
         assert_eq!(ask(&member, asking, &[&c, &d], &[&c, &d]), "serve");
     }

@@ -232,7 +232,7 @@ impl Ctx<'_> {
         let Subject::Keys { keys, .. } = &blocked.subject else { return Ok(()) };
         let writes = blocked.spec.flags.contains(Flags::WRITE);
         let access =
-            Access { writes, asking: true, channels: None, readonly: self.session.readonly };
+            Access { writes, asking: true, readonly: self.session.readonly, ..Access::default() };
         ownership::check(member, access, keys.iter().map(|key| &**key), |_| true)
     }
 }

@@ -181,6 +181,7 @@ impl Server {
         self.limits = limits(&self.settings);
         self.slowlog.trim(self.settings.slowlog_entries_max);
         self.configure_bus();
+        self.replication.resize_backlog(self.settings.replication.backlog_bytes);
         self.outputs.push_back(Output::Reconfigured);
         self.check_memory();
         Ok(())

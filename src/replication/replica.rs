@@ -142,15 +142,6 @@ impl Replica {
         let announced = self.introduction.ip.clone();
         announced.unwrap_or_else(|| self.peer.ip().to_canonical().to_string())
     }
-
-    /// What INFO calls its stage.
-    pub fn state_name(&self) -> &'static str {
-        match self.stage {
-            Stage::WaitsForSnapshot => "wait_bgsave",
-            Stage::Snapshot => "send_bulk",
-            Stage::Loads | Stage::Online => "online",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -82,8 +82,13 @@ impl Database {
     }
 
     pub(super) fn take(&mut self) -> Self {
-        let empty = Self::new(self.by_slot, self.hasher);
+        let empty = self.like();
         std::mem::replace(self, empty)
+    }
+
+    /// An empty one of the same make.
+    pub(super) fn like(&self) -> Self {
+        Self::new(self.by_slot, self.hasher)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -54,7 +54,9 @@ fn set(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
             return Err(failed(name, "can't set protected config"));
         }
         let server = &ctx.server;
-        let loads = server.persistence.loading.is_some() || server.replication.is_loading();
+        let loads = server.persistence.loading.is_some()
+            || server.replication.is_loading()
+            || server.replication.is_loading_beside();
         if directive.waits_for_load() && loads {
             return Err(LOADING);
         }

@@ -9,7 +9,9 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// What the shells of snapshots share.
 #[derive(Default)]
@@ -75,7 +77,8 @@ async fn walk(engine: &Rc<Engine>, kind: CopyKind) -> io::Result<()> {
             bytes.clear();
         }
         match step {
-            CopyStep::More => tokio::task::yield_now().await,
+            CopyStep::More(pause) if !pause.is_zero() => rest(engine, pause).await,
+            CopyStep::More(_) => tokio::task::yield_now().await,
             CopyStep::Full => engine.copies.changed.notified().await,
             CopyStep::Done => break,
         }
@@ -85,6 +88,14 @@ async fn walk(engine: &Rc<Engine>, kind: CopyKind) -> io::Result<()> {
         engine.with_core(|core| core.copy_spooled(len));
     }
     Ok(())
+}
+
+/// Waits, but no longer than anybody waits for the snapshot.
+async fn rest(engine: &Engine, pause: Duration) {
+    let until = Instant::now() + pause;
+    while engine.with_core(|core| core.is_copy_wanted())
+        && tokio::time::timeout_at(until, engine.copies.changed.notified()).await.is_ok()
+    {}
 }
 
 /// After a failure: the walk is ended in order.

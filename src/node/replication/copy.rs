@@ -13,9 +13,9 @@ use crate::node::core::Core;
 use crate::node::output::Output;
 use crate::node::session::ClientId;
 use crate::replication::{Backlog, Offset, Stage};
-use crate::store::SnapshotOptions;
+use crate::store::{Keyspace, SnapshotOptions};
 use rand::Rng;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes of a snapshot that may wait for the slowest replica.
 const WAITING_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -28,6 +28,7 @@ const MARK_BYTES: usize = 40;
 #[derive(Debug)]
 pub(super) struct Copy {
     kind: CopyKind,
+    since: Instant,
     /// What has been made and not been taken by everyone.
     data: Backlog,
     mark: [u8; MARK_BYTES],
@@ -49,8 +50,8 @@ pub enum CopyKind {
 /// What became of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyStep {
-    /// There is more to do.
-    More,
+    /// There is more to do, after this pause (`rdb-key-save-delay`).
+    More(Duration),
     /// Replicas have to take some of it first.
     Full,
     /// It has been made, or nobody wants it any more.
@@ -77,6 +78,14 @@ impl Copy {
         self.kind == CopyKind::Spooled && !self.made
     }
 
+    /// What INFO calls the state of those who wait for it: one is sent in bulk what is in a file.
+    pub(super) fn state_name(&self) -> &'static str {
+        match self.kind {
+            CopyKind::Spooled if self.made => "send_bulk",
+            CopyKind::Spooled | CopyKind::Direct => "wait_bgsave",
+        }
+    }
+
     /// Whether the first `copied` bytes are all of it.
     fn is_all(&self, copied: Offset) -> bool {
         let len = match self.kind {
@@ -88,6 +97,11 @@ impl Copy {
 }
 
 impl Replication {
+    /// Whether a snapshot for replicas is being made, and since when.
+    pub(in crate::node) fn copies_since(&self) -> Option<Instant> {
+        self.copy.as_ref().filter(|copy| !copy.made).map(|copy| copy.since)
+    }
+
     fn is_wanted(&self) -> bool {
         self.followers.values().any(|follower| follower.replica.stage == Stage::Snapshot)
     }
@@ -173,7 +187,8 @@ impl Core {
             self.server.outputs.push_back(Output::Wake(*id));
         }
         let data = Backlog::new(0, 0);
-        replication.copy = Some(Copy { kind, data, mark, made: false, spooled: 0 });
+        replication.copy =
+            Some(Copy { kind, since: now.instant, data, mark, made: false, spooled: 0 });
         Some(kind)
     }
 
@@ -191,21 +206,26 @@ impl Core {
                 tracing::info!("Nobody waits for the snapshot any more");
                 return CopyStep::Done;
             }
-            return CopyStep::More;
+            return CopyStep::More(Duration::ZERO);
         }
         if copy.data.end() - copy.data.start() > WAITING_BYTES_MAX {
             return CopyStep::Full;
         }
+        let delay = self.server.settings.rdb_key_save_delay;
+        let keys = |keyspace: &Keyspace| keyspace.snapshot_progress().map_or(0, |p| p.keys_done);
+        let before = keys(&self.keyspace);
         let started = self.server.host.elapsed();
         let mut bytes = Vec::new();
         let whole = loop {
             let whole = self.keyspace.step_snapshot(now.unix_ms);
             let spent = self.server.host.elapsed().saturating_sub(started);
             let full = self.keyspace.snapshot_waiting() as u64 > WAITING_BYTES_MAX;
-            if whole || full || spent >= STEP {
+            if whole || full || spent >= STEP || !delay.is_zero() {
                 break whole;
             }
         };
+        let taken = keys(&self.keyspace).saturating_sub(before);
+        let pause = delay.saturating_mul(u32::try_from(taken).unwrap_or(u32::MAX));
         self.server.release_held();
         let Some(copy) = &mut self.server.replication.copy else { return CopyStep::Done };
         let out = match copy.kind {
@@ -221,7 +241,7 @@ impl Core {
             }
             self.wake_copied();
         }
-        if made { CopyStep::Done } else { CopyStep::More }
+        if made { CopyStep::Done } else { CopyStep::More(pause) }
     }
 
     /// The spool file holds all of the snapshot: so many bytes.
@@ -256,6 +276,11 @@ impl Core {
     /// Whether replicas are still being sent the snapshot.
     pub fn is_copying(&self) -> bool {
         self.server.replication.copy.is_some()
+    }
+
+    /// Whether somebody waits for the snapshot, or is being sent it.
+    pub fn is_copy_wanted(&self) -> bool {
+        self.server.replication.is_wanted()
     }
 
     /// A snapshot that is made, and that nobody is being sent any more, is dropped.

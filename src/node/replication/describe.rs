@@ -1,6 +1,7 @@
 //! What INFO and ROLE say of replication.
 
 use super::Replication;
+use super::copy::Copy;
 use super::upstream::{Phase, Upstream};
 use crate::clock::Now;
 use crate::node::server::Server;
@@ -19,6 +20,15 @@ impl Replication {
             Phase::Online => "connected",
         };
         Some((&upstream.host, upstream.port, state))
+    }
+
+    /// What INFO calls a replica's stage.
+    fn state_name(&self, replica: &Replica) -> &'static str {
+        match replica.stage {
+            Stage::WaitsForSnapshot => "wait_bgsave",
+            Stage::Snapshot => self.copy.as_ref().map_or("wait_bgsave", Copy::state_name),
+            Stage::Loads | Stage::Online => "online",
+        }
     }
 
     /// Whether the node's data is a state of a history that is known.
@@ -67,7 +77,7 @@ impl Server {
                     "ip={},port={},state={},offset={},lag={lag}",
                     replica.ip(),
                     replica.introduction.port,
-                    Replica::state_name(replica),
+                    replication.state_name(replica),
                     replica.acked
                 ),
             );

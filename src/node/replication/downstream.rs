@@ -208,6 +208,8 @@ impl Server {
     pub(in crate::node) fn forget_follower(&mut self, now: Instant, id: ClientId) {
         if let Some(follower) = self.replication.followers.remove(&id) {
             tracing::info!("Connection with replica {} lost.", follower.name());
+            // What was kept for it alone is not for those who come back.
+            self.replication.trim();
             // A snapshot may be on its way to nobody now.
             self.outputs.push_back(Output::Snapshot);
             if self.replication.followers.is_empty() {

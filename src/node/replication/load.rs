@@ -18,36 +18,71 @@ pub(super) struct Load {
     /// The slots that are on their way for the primary. A snapshot that does not say it has none;
     /// none if what it says cannot be read.
     open_slots: Option<Vec<OpenSlot>>,
-    /// What was there before, to be there again if this fails.
-    before: Option<Aside>,
+    place: Place,
+}
+
+/// Where the keys go.
+#[derive(Debug)]
+enum Place {
+    /// Into the keyspace, which is empty. With what was there before, where it is to be there again if
+    /// this fails.
+    Keyspace(Option<Aside>),
+    /// Beside it: what is there serves until all of the new is.
+    Beside(Aside),
 }
 
 impl Load {
+    /// Into an empty keyspace; `before` is what was in it.
     pub(super) fn new(keyspace: &Keyspace, before: Option<Aside>) -> Self {
+        Self::into_place(keyspace, Place::Keyspace(before))
+    }
+
+    /// Beside what the keyspace has.
+    pub(super) fn beside(keyspace: &Keyspace) -> Self {
+        Self::into_place(keyspace, Place::Beside(keyspace.room_aside()))
+    }
+
+    fn into_place(keyspace: &Keyspace, place: Place) -> Self {
         let reader = RdbReader::new(keyspace.value_limits());
-        Self { reader, db: 0, keys: 0, stream_db: None, open_slots: Some(Vec::new()), before }
+        Self { reader, db: 0, keys: 0, stream_db: None, open_slots: Some(Vec::new()), place }
+    }
+
+    /// Whether what was there before serves meanwhile.
+    pub(super) fn is_beside(&self) -> bool {
+        matches!(self.place, Place::Beside(_))
     }
 
     /// All of it is there: what was before is not needed any more.
     pub(super) fn complete(self, keyspace: &mut Keyspace) {
-        if let Some(before) = self.before {
-            keyspace.forget_aside(before);
+        match self.place {
+            Place::Keyspace(Some(before)) => keyspace.forget_aside(before),
+            Place::Keyspace(None) => {}
+            Place::Beside(new) => keyspace.put_back(new),
         }
     }
 
     /// It does not get to its end. What was before is there again; or nothing, where that was not kept.
     pub(super) fn give_up(self, keyspace: &mut Keyspace) {
-        match self.before {
-            Some(before) => {
+        match self.place {
+            Place::Keyspace(Some(before)) => {
                 tracing::info!("MASTER <-> REPLICA sync: Restoring old data");
                 keyspace.put_back(before);
             }
-            None => {
+            Place::Beside(new) => {
+                tracing::info!("MASTER <-> REPLICA sync: Discarding temporary DB in background");
+                keyspace.forget_aside(new);
+            }
+            Place::Keyspace(None) => {
                 for db in 0..keyspace.databases() {
                     keyspace.flush(db);
                 }
             }
         }
+    }
+
+    /// How many bytes have been read as far as they make sense.
+    pub(super) fn position(&self) -> u64 {
+        self.reader.position()
     }
 
     /// How many keys have come.
@@ -81,6 +116,18 @@ impl Load {
         now: Now,
         bytes: &[u8],
     ) -> Result<(), RdbError> {
+        let mut place = std::mem::replace(&mut self.place, Place::Keyspace(None));
+        let outcome = match &mut place {
+            Place::Keyspace(_) => self.take(keyspace, now, bytes),
+            Place::Beside(new) => {
+                keyspace.with_aside(new, |keyspace| self.take(keyspace, now, bytes))
+            }
+        };
+        self.place = place;
+        outcome
+    }
+
+    fn take(&mut self, keyspace: &mut Keyspace, now: Now, bytes: &[u8]) -> Result<(), RdbError> {
         self.reader.feed(bytes);
         while let Some(event) = self.reader.next()? {
             match event {

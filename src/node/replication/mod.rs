@@ -5,6 +5,7 @@
 //! count alike. What is decided about one connection is in [`crate::replication`]; here it meets
 //! the data and the clients.
 
+mod arrival;
 mod cluster;
 mod copy;
 mod describe;
@@ -161,6 +162,14 @@ impl Replication {
     pub(super) fn note_logged(&mut self, bytes: usize) {
         if self.upstream.is_none() {
             self.history.advance(bytes);
+        }
+    }
+
+    /// `repl-backlog-size` is another.
+    pub(super) fn resize_backlog(&mut self, bytes: usize) {
+        if let Some(backlog) = self.backlog.as_mut().filter(|backlog| backlog.size() != bytes) {
+            backlog.set_size(bytes);
+            self.trim();
         }
     }
 

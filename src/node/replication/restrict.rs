@@ -6,6 +6,7 @@ use super::upstream::Phase;
 use crate::command::{Flags, Spec};
 use crate::node::call::Ctx;
 use crate::node::error::CommandError;
+use crate::node::persistence::LOADING;
 use crate::node::server::Server;
 use crate::node::session::Role;
 
@@ -13,6 +14,11 @@ impl Replication {
     /// Whether the data set is being replaced at this moment.
     pub(in crate::node) fn is_loading(&self) -> bool {
         self.upstream.as_ref().is_some_and(|upstream| upstream.is_loading())
+    }
+
+    /// Whether other data is being gathered that is to take the place of what there is.
+    pub(in crate::node) fn is_loading_beside(&self) -> bool {
+        self.upstream.as_ref().is_some_and(|upstream| upstream.is_loading_beside())
     }
 
     /// Whether the primary's stream is being followed.
@@ -64,13 +70,25 @@ impl Ctx<'_> {
             ));
         }
         if replication.is_loading() && self.lacks(spec, Flags::LOADING) {
-            return Err(CommandError::line("LOADING Redis is loading the dataset in memory"));
+            return Err(LOADING);
+        }
+        if replication.is_loading_beside() && self.has(spec, Flags::NO_ASYNC_LOADING) {
+            return Err(LOADING);
         }
         let touches_data = Flags::WRITE.union(Flags::READONLY).union(Flags::MAY_REPLICATE);
         if self.session.role == Role::Replica && spec.flags.intersects(touches_data) {
             return Err(CommandError::line("ERR Replica can't interact with the keyspace"));
         }
         Ok(())
+    }
+
+    /// Whether a command has a flag; for EXEC, whether any of what is queued does.
+    fn has(&self, spec: &Spec, flag: Flags) -> bool {
+        let is_queued = self.session.transaction.as_ref().is_some_and(|transaction| {
+            spec.name == "exec"
+                && transaction.queue().iter().any(|queued| queued.spec.flags.contains(flag))
+        });
+        is_queued || spec.flags.contains(flag)
     }
 
     /// Whether a command lacks a flag; for EXEC, whether any of what is queued does.

@@ -11,10 +11,7 @@ use crate::node::core::Core;
 use crate::node::output::Output;
 use crate::node::server::Server;
 use crate::node::session::Session;
-use crate::node::snapshots::SnapshotFor;
-use crate::replication::{
-    Backlog, Framing, History, Link, LinkConfig, LinkEvent, Offset, ReplicationId, acknowledgement,
-};
+use crate::replication::{Link, LinkConfig, LinkEvent, Offset, ReplicationId, acknowledgement};
 use crate::resp::{Encoder, Limits, Protocol, RequestDecoder};
 use crate::store::{Expired, Keyspace};
 use std::time::{Duration, Instant};
@@ -45,9 +42,9 @@ pub(super) struct Upstream {
     pub(super) down_since: Option<Instant>,
     /// Which link this is about.
     link: u64,
-    machine: Option<Link>,
+    pub(super) machine: Option<Link>,
     /// The data is a state of the node's history: the primary may go on from there.
-    has_data: bool,
+    pub(super) has_data: bool,
     /// In whose name the stream's commands run. It stays from one link to the next, for the
     /// database that it has selected.
     pub(super) session: Option<Box<Session>>,
@@ -57,13 +54,13 @@ pub(super) struct Upstream {
     /// How many of those have been run.
     run: usize,
     /// What the primary has said its data is a state of.
-    announced: Option<(ReplicationId, Offset)>,
+    pub(super) announced: Option<(ReplicationId, Offset)>,
     pub(super) transfer: Option<Transfer>,
-    load: Option<Load>,
+    pub(super) load: Option<Load>,
     /// When the primary was last told how far this node is.
     acked: Instant,
     /// It has asked; what is to be said.
-    ack_asked: Option<Offset>,
+    pub(super) ack_asked: Option<Offset>,
     /// What it asked for was not on disk yet: it is told as soon as that is.
     disk_asked: Option<Offset>,
 }
@@ -76,7 +73,7 @@ pub(super) struct Transfer {
     /// Bytes so far.
     pub(super) read: u64,
     /// It goes through a file: what the node has is kept until it is all there.
-    spooled: bool,
+    pub(super) spooled: bool,
 }
 
 /// What the shell has to do for a link.
@@ -173,14 +170,19 @@ impl Upstream {
     /// Half of a copy is no data: those who ask are told that there is none.
     pub(super) fn abandon_load(&mut self, keyspace: &mut Keyspace) {
         if let Some(load) = self.load.take() {
-            self.has_data = false;
+            self.has_data &= load.is_beside();
             load.give_up(keyspace);
         }
     }
 
     /// Whether the data set is being replaced at this moment.
     pub(super) fn is_loading(&self) -> bool {
-        self.load.is_some()
+        self.load.as_ref().is_some_and(|load| !load.is_beside())
+    }
+
+    /// Whether other data is gathered beside it, which is to take its place.
+    pub(super) fn is_loading_beside(&self) -> bool {
+        self.load.as_ref().is_some_and(Load::is_beside)
     }
 }
 
@@ -200,7 +202,7 @@ impl Core {
         })
     }
 
-    fn upstream(&mut self, link: u64) -> Option<&mut Upstream> {
+    pub(super) fn upstream(&mut self, link: u64) -> Option<&mut Upstream> {
         self.server.replication.upstream.as_mut().filter(|upstream| upstream.link == link)
     }
 
@@ -327,122 +329,6 @@ impl Core {
             Phase::Sync => Some(b"\n".to_vec()),
             Phase::Connect | Phase::Connecting | Phase::Handshake => None,
         }
-    }
-
-    fn begin_transfer(&mut self, now: Now, link: u64, framing: Framing) {
-        let empty = self.keyspace.is_empty();
-        let spooled = match self.server.settings.replication.diskless_load {
-            DisklessLoad::Disabled => true,
-            DisklessLoad::OnEmptyDb => !empty,
-            DisklessLoad::Swap => false,
-        };
-        let Some(upstream) = self.upstream(link) else { return };
-        let (total, what) = match framing {
-            Framing::Sized(total) => (Some(total), format!("receiving {total} bytes from master")),
-            Framing::Marked => (None, "receiving streamed RDB from master with EOF".to_owned()),
-        };
-        let to = if spooled { "to disk" } else { "to parser" };
-        tracing::info!("MASTER <-> REPLICA sync: {what} {to}");
-        upstream.transfer = Some(Transfer { total, read: 0, spooled });
-        if !spooled {
-            self.begin_load(now, link);
-        }
-    }
-
-    /// The old data goes, and the new comes in its place. Until all of it is there, there is none.
-    fn begin_load(&mut self, now: Now, link: u64) {
-        self.server.close_followers();
-        self.server.replication.own_keys.clear();
-        self.server.suspend_log();
-        // What is being saved would be half of the old data and half of the new.
-        self.server.give_up_snapshot(&mut self.keyspace, SnapshotFor::File);
-        tracing::info!("MASTER <-> REPLICA sync: Flushing old data");
-        let (watched, keyspace) = (&mut self.server.watched, &mut self.keyspace);
-        watched.touch_where(None, |db, key| keyspace.db(db, now.unix_ms).contains(key));
-        let swaps = self.server.settings.replication.diskless_load == DisklessLoad::Swap;
-        let before = swaps.then(|| self.keyspace.set_aside()).flatten();
-        for db in 0..self.keyspace.databases() {
-            self.keyspace.flush(db);
-        }
-        let load = Load::new(&self.keyspace, before);
-        tracing::info!("MASTER <-> REPLICA sync: Loading DB in memory");
-        if let Some(upstream) = self.upstream(link) {
-            upstream.has_data = false;
-            upstream.load = Some(load);
-        }
-    }
-
-    fn take_snapshot<'a>(&mut self, now: Now, link: u64, bytes: &'a [u8]) -> LinkTask<'a> {
-        let Some(upstream) = self.upstream(link) else { return LinkTask::Close };
-        let Some(transfer) = &mut upstream.transfer else { return LinkTask::Close };
-        transfer.read += bytes.len() as u64;
-        if transfer.spooled {
-            return LinkTask::Spool(bytes);
-        }
-        self.link_load(now, link, bytes)
-    }
-
-    /// The spool file is to be loaded: its next bytes.
-    pub fn link_load(&mut self, now: Now, link: u64, bytes: &[u8]) -> LinkTask<'static> {
-        let Some(upstream) = self.upstream(link) else { return LinkTask::Close };
-        if upstream.load.is_none() {
-            self.begin_load(now, link);
-        }
-        let Some(upstream) = self.server.replication.upstream.as_mut() else {
-            return LinkTask::Close;
-        };
-        upstream.heard = now.instant;
-        let Some(load) = &mut upstream.load else { return LinkTask::Close };
-        match load.feed(&mut self.keyspace, now, bytes) {
-            Ok(()) => LinkTask::Yield,
-            Err(error) => {
-                tracing::error!("Failed trying to load the MASTER synchronization DB: {error}");
-                LinkTask::Close
-            }
-        }
-    }
-
-    /// There is no more of it: the stream begins, if it was whole.
-    pub fn link_load_ends(&mut self, now: Now, link: u64) -> LinkTask<'static> {
-        let Some(upstream) = self.upstream(link) else { return LinkTask::Close };
-        let whole = upstream.load.as_ref().is_some_and(Load::is_whole);
-        if !whole {
-            tracing::error!("Failed trying to load the MASTER synchronization DB: it is cut short");
-            return LinkTask::Close;
-        }
-        let mut load = upstream.load.take().expect("it is whole");
-        let (keys, stream_db, open_slots) = (load.keys(), load.stream_db(), load.open_slots());
-        load.complete(&mut self.keyspace);
-        let databases = self.keyspace.databases();
-        let Some(upstream) = self.upstream(link) else { return LinkTask::Close };
-        upstream.transfer = None;
-        upstream.phase = Phase::Online;
-        upstream.down_since = None;
-        // Without a name there is nothing to go on from after this link.
-        upstream.has_data = upstream.announced.is_some();
-        let announced = upstream.announced.take();
-        if let Some(machine) = &mut upstream.machine {
-            machine.loaded();
-        }
-        // The stream says again which database it is in, or the snapshot has.
-        let mut session = primary_session(now, upstream);
-        session.db = stream_db.filter(|db| *db < databases).unwrap_or(0);
-        upstream.session = Some(session);
-        // The primary may be waiting to hear that this is done.
-        upstream.ack_asked = Some(announced.map_or(0, |(_, offset)| offset));
-        let replication = &mut self.server.replication;
-        replication.history = match announced {
-            Some((id, offset)) => History::known(id, offset),
-            None => History::new(replication.new_id()),
-        };
-        let size = self.server.settings.replication.backlog_bytes;
-        replication.backlog = Some(Backlog::new(replication.history.offset(), size));
-        tracing::info!("MASTER <-> REPLICA sync: Finished with success ({keys} keys)");
-        self.server.resume_log();
-        if let Some(open_slots) = open_slots {
-            self.server.follow_open_slots(now, &open_slots);
-        }
-        LinkTask::Yield
     }
 
     fn resumed(&mut self, now: Now, link: u64, id: Option<ReplicationId>) -> LinkTask<'static> {
@@ -579,6 +465,10 @@ fn lose_link(server: &mut Server, keyspace: &mut Keyspace, now: Now, why: &str) 
     upstream.run = 0;
     if let Some(session) = &mut upstream.session {
         session.transaction = None;
+    }
+    if let Some(load) = &upstream.load {
+        let position = load.position();
+        tracing::warn!("Internal error in RDB reading offset {position}: short read");
     }
     upstream.abandon_load(keyspace);
 }

@@ -3,6 +3,7 @@
 use super::{assert_same_data, await_catch_up, await_link, digest, fill, follow, server};
 use crate::differential::random_commands;
 use crate::support::{Kind, Relay, Server, wait_for};
+use keyway::resp::Reply;
 
 const STARTS: [&[&str]; 2] = [&[], &["--repl-diskless-sync", "no"]];
 
@@ -226,4 +227,51 @@ fn random_commands_leave_the_same_data_on_both_sides() {
     random_stream(Kind::Redis, Kind::Keyway, false);
     random_stream(Kind::Keyway, Kind::Valkey, true);
     random_stream(Kind::Valkey, Kind::Keyway, true);
+}
+
+/// With `repl-diskless-load swapdb`, a replica that has lost its place in the stream serves the state
+/// that it has until a later one of the same history is all there: whether it arrives or not.
+#[test]
+fn an_older_state_of_the_same_history_serves_until_a_copy_is_there() {
+    for kind in [Kind::Keyway, Kind::Redis] {
+        let diskless = ["--repl-diskless-sync", "yes", "--save", ""];
+        let Some(primary) = server(kind, &diskless) else { return };
+        let swaps = ["--repl-diskless-load", "swapdb", "--replica-read-only", "no"];
+        let Some(replica) = server(Kind::Keyway, &swaps) else { return };
+        let relay = Relay::to(primary.port());
+        follow(&replica, relay.port());
+        await_link(&replica);
+        fill(&primary, 0, 10);
+        await_catch_up(&primary, &replica);
+        primary.client().ok(&["CONFIG", "SET", "repl-backlog-size", "16384"]);
+        let mut client = replica.client();
+        client.ok(&["SET", "of its own", "1"]);
+        let keys = client.call(&["DBSIZE"]);
+
+        relay.set(crate::support::Fault::Refuse);
+        relay.reset_all();
+        fill(&primary, 10, 300);
+        primary.client().ok(&["CONFIG", "SET", "rdb-key-save-delay", "5000"]);
+        relay.set(crate::support::Fault::None);
+        let loads = || replica.info("async_loading") == "1";
+        wait_for("the copy is on its way", super::SOON, loads);
+        assert_eq!(replica.info("loading"), "0", "{kind:?}");
+        assert_eq!(client.text(&["GET", "of its own"]), "1", "{kind:?}");
+        assert_eq!(client.call(&["DBSIZE"]), keys, "{kind:?}");
+        let refused = client.call(&["REPLICAOF", "NO", "ONE"]);
+        let loading = refused.as_error().is_some_and(|error| error.starts_with(b"LOADING"));
+        assert!(loading, "{kind:?}: {refused:?}");
+        assert!(loads(), "{kind:?}: it was not over meanwhile");
+
+        // It does not arrive; the next one does.
+        relay.set(crate::support::Fault::Refuse);
+        relay.reset_all();
+        wait_for("the copy is given up", super::SOON, || !loads());
+        assert_eq!(client.text(&["GET", "of its own"]), "1", "{kind:?}");
+        assert_eq!(client.call(&["DBSIZE"]), keys, "{kind:?}");
+        primary.client().ok(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+        relay.set(crate::support::Fault::None);
+        assert_same_data(&primary, &replica);
+        assert_eq!(client.call(&["EXISTS", "of its own"]), Reply::Integer(0), "{kind:?}");
+    }
 }
