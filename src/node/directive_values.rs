@@ -164,7 +164,8 @@ fn bytes_or_percent(text: &str) -> Result<Value, String> {
 fn save_rules(text: &str) -> Result<Value, String> {
     let invalid = || "Invalid save parameters".to_owned();
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    if !words.len().is_multiple_of(2) {
+    // Blanks alone are no rules; that there are none is said by saying nothing.
+    if !words.len().is_multiple_of(2) || words.is_empty() && !text.is_empty() {
         return Err(invalid());
     }
     for pair in words.chunks(2) {

@@ -254,6 +254,15 @@ impl<'a> Db<'a> {
         self.find(key).is_some()
     }
 
+    /// Whether a key is there that a command may replace: the question counts as a use of it.
+    pub fn is_taken(&mut self, key: &[u8]) -> bool {
+        let place = self.find(key);
+        if let Some(place) = place {
+            self.touch(place);
+        }
+        place.is_some()
+    }
+
     /// The entry of a key that a command changes. Its value may be changed in place, its expiry
     /// only by [`Db::set_expiry`].
     #[inline]

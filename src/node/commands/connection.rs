@@ -176,7 +176,10 @@ fn reset(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
     session.readonly = false;
     session.no_evict = false;
     session.no_touch = false;
-    session.replies = Replies::On;
+    // A reply that was asked to be left out is this one.
+    if session.replies != Replies::Skip {
+        session.replies = Replies::On;
+    }
     session.authenticated = ctx.server.settings.password.is_none();
     session.anonymous_since = ctx.now.instant;
     ctx.out.simple("RESET");

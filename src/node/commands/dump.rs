@@ -75,7 +75,7 @@ impl Options {
 fn restore(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     let options = Options::read(request)?;
     let key = request.arg(1);
-    if !options.replace && ctx.db().contains(key) {
+    if !options.replace && ctx.db().is_taken(key) {
         return Err(BUSY);
     }
     let ttl = u64::try_from(integer(request.arg(2))?)

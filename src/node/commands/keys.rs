@@ -103,10 +103,10 @@ fn keys(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
 fn rename(ctx: &mut Ctx<'_>, request: &Request<'_>, replace: bool) -> Done {
     let (from, to) = (request.arg(1), request.arg(2));
     let mut db = ctx.db();
-    if !db.contains(from) {
+    if !db.is_taken(from) {
         return Err(CommandError::NoSuchKey);
     }
-    let moves = from != to && (replace || !db.contains(to));
+    let moves = from != to && (replace || !db.is_taken(to));
     if moves && let Some(entry) = db.take(from) {
         db.insert(entry.renamed(to));
         ctx.modified(from);
@@ -162,7 +162,7 @@ fn copy(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         Some(entry) => {
             let copy = entry.copied(to);
             let mut db = keyspace.db(to_db, now_ms);
-            let free = replace || !db.contains(to);
+            let free = replace || !db.is_taken(to);
             if free {
                 db.insert_copy(copy);
             }

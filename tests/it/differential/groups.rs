@@ -237,7 +237,6 @@ pub(super) const CONNECTION: Group = group!(
         "SET key value",
         "GET key",
         "HELLO [ 2 | 3 ] [ AUTH DEFAULT value ] => hello",
-        "HELLO ( 2 | 3 ) SETNAME WORKER => hello",
         "CLIENT SETNAME name",
         "CLIENT GETNAME",
         "CLIENT ID => shape",
