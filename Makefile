@@ -1,6 +1,6 @@
 # What CONTRIBUTING.md names. `make check` is what CI runs, less the installation of servers.
 
-.PHONY: check fmt lint test doc docs bench memory speed persistence stalls suites client-suites matrix soak fuzz
+.PHONY: check fmt lint test doc docs bench memory speed persistence stalls suites client-suites matrix soak fuzz memcheck
 
 check: fmt lint doc test
 
@@ -28,6 +28,13 @@ fuzz:
 		RUSTC_BOOTSTRAP=1 cargo fuzz run -O -a $$target fuzz/found/$$target fuzz/corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
+
+# The modules of the store that have `unsafe` in them, under valgrind. Unit tests run on the system's
+# allocator, which it watches.
+memcheck:
+	PROPTEST_CASES=8 CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=1" \
+		cargo test --lib -- --test-threads 1 store::thin store::compact store::payload store::entry \
+		store::types::intset store::types::listpack store::types::ranking
 
 # The long versions of what CI runs a slice of.
 suites:
