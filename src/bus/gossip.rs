@@ -204,7 +204,9 @@ impl Member {
         node.extensions = header.extensions;
         let told = NodeFlags::NOFAILOVER.with(NodeFlags::LIGHT_PUBLISH);
         node.flags = node.flags.without(told).with(header.flags.only(told));
-        if header.config_epoch > node.config_epoch {
+        // A replica tells its primary's. As its own it would raise what the node claimed as a primary, and
+        // that may come in behind this, over the other link.
+        if header.replica_of.is_none() && header.config_epoch > node.config_epoch {
             node.config_epoch = header.config_epoch;
             self.out.persist = true;
             self.recheck_state = true;

@@ -250,6 +250,30 @@ fn the_failover_of_others_is_followed() {
     assert_eq!(view.node(primary).slot_count(), 0);
 }
 
+/// Two links lead from one node to another, and what was said first on one may come behind what was said
+/// next on the other.
+#[test]
+fn what_a_node_said_before_it_became_a_replica_does_not_get_the_epoch_of_its_primary() {
+    let (mut member, link, now) = member_and_link("10.0.0.2");
+    let empty = || Body::Pong(Gossip::default());
+    // Its slots go to this node with epoch 9; this node's replica, it tells this node's epoch.
+    let replica = Header {
+        replica_of: Some(id(OWN)),
+        flags: NodeFlags::REPLICA,
+        config_epoch: Epoch(9),
+        current_epoch: Epoch(9),
+        slots: Slot::all().take(8192).collect(),
+        ..header(FRIEND)
+    };
+    say(&mut member, now, link, replica, empty());
+    let slot = Slot::new(10_000).expect("a slot");
+    assert_eq!(member.view().owner(slot), None);
+    say(&mut member, now, link, header(FRIEND), empty());
+    let owner = member.view().owner(slot).expect("a claim of what is free");
+    assert_eq!(member.view().node(owner).id, id(FRIEND));
+    assert_eq!(member.view().node(owner).config_epoch, Epoch(2), "as it was claimed");
+}
+
 #[test]
 fn garbage_is_counted_and_ends_a_link_after_a_while() {
     let (mut member, link, now) = member_and_link("10.0.0.2");
