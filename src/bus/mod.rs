@@ -4,8 +4,10 @@
 //!   packets, links, time ──handle_input──▶ Member ──poll_output──▶ Persist, Connect, Send, …
 //!   CLUSTER commands     ────────apply───▶ (View)  ──poll_timeout─▶ when to come back
 //! ```
-//! One input, then every output in order, then the next input: as `Persist` comes first, what
-//! others hear of is on disk before they hear of it.
+//! Every output in order, and `Persist` comes before whatever follows from what it saves: who carries it
+//! out before the next output lets others hear only of what is on disk. Inputs may come meanwhile
+//! ([`Durable::holds_back`](crate::cluster::Durable::holds_back) says when): what follows from them comes
+//! behind a `Persist` of their own.
 //!
 //! What a stranger sends changes nothing, but for a MEET from where one is allowed: everything
 //! else is believed only from nodes that are in the view.
@@ -176,7 +178,7 @@ impl Member {
         &self.view
     }
 
-    /// Takes one event. Drain [`Member::poll_output`] before the next.
+    /// Takes one event. [`Member::poll_output`] tells what follows.
     pub fn handle_input(&mut self, now: Now, input: Input) {
         match input {
             Input::Timeout => self.tick(now),
@@ -198,6 +200,11 @@ impl Member {
             self.broadcast_pong(now);
         }
         self.out.pop()
+    }
+
+    /// What the next output would persist, if that is what it would do.
+    pub fn to_persist(&self) -> Option<Durable> {
+        self.out.persist.then(|| self.view.durable())
     }
 
     /// Whether [`Member::poll_output`] has something.

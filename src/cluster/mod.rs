@@ -17,7 +17,9 @@ pub use epoch::Epoch;
 pub use errors::{ClusterError, RedirectTarget};
 pub use flags::NodeFlags;
 pub use node::{Endpoint, InvalidEndpoint, InvalidNodeId, NodeId};
-pub use nodes_conf::{CorruptNodesConf, Durable, Move, NodeRecord, OpenSlot, is_hostname};
+pub use nodes_conf::{
+    CorruptNodesConf, Durable, HoldsBack, Move, NodeRecord, OpenSlot, is_hostname,
+};
 pub use slot::{OutOfRange, Slot};
 pub use slot_set::SlotSet;
 pub use slot_states::{InvalidSlotStates, parse_slot_states, slot_states_text};

@@ -110,6 +110,17 @@ pub struct Durable {
     pub last_vote_epoch: Epoch,
 }
 
+/// What waits until a [`Durable`] would survive a loss of power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldsBack {
+    /// Nothing: it promises nothing that others build upon.
+    Nothing,
+    /// What goes to other nodes. Clients go on: what they see of the node is as before.
+    TheBus,
+    /// Everything: the node is something else from here on, to clients as well.
+    TheNode,
+}
+
 /// A nodes.conf that cannot be read: the line at fault. The text is Redis's, as operators and
 /// their tools look for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,15 +136,30 @@ impl Durable {
             .expect("parse and the view both put exactly one `myself` in")
     }
 
-    /// Whether this holds a promise of this node's that `saved` does not, and that others build upon: an
-    /// epoch, a vote, a role, a slot that it takes. Everything else (what it knows of others, slots that
-    /// are open or given away) is told again by somebody, or found open and mended.
-    pub fn promises_more_than(&self, saved: &Self) -> bool {
+    /// What must wait until this is on disk as well, where `saved` is already. Others build upon an epoch, a
+    /// vote, a role, a slot that the node takes. Everything else (what it knows of others, slots that are open
+    /// or given away) is told again by somebody, or found open and mended.
+    pub fn holds_back(&self, saved: &Self) -> HoldsBack {
         let (new, old) = (self.myself(), saved.myself());
-        self.current_epoch != saved.current_epoch
-            || self.last_vote_epoch != saved.last_vote_epoch
-            || (new.id, new.config_epoch, new.primary) != (old.id, old.config_epoch, old.primary)
+        let votes = (self.current_epoch, self.last_vote_epoch);
+        if (new.id, new.config_epoch, new.primary) != (old.id, old.config_epoch, old.primary)
             || new.slots.iter().any(|slot| !old.slots.contains(slot))
+        {
+            HoldsBack::TheNode
+        } else if votes == (saved.current_epoch, saved.last_vote_epoch) {
+            HoldsBack::Nothing
+        } else if new.slots == old.slots {
+            HoldsBack::TheBus
+        } else {
+            HoldsBack::TheNode
+        }
+    }
+
+    /// Whether the node's own line is another: its role, its epoch or its slots.
+    pub fn differs_about_itself(&self, other: &Self) -> bool {
+        let (new, old) = (self.myself(), other.myself());
+        (new.id, new.config_epoch, new.primary, &new.slots)
+            != (old.id, old.config_epoch, old.primary, &old.slots)
     }
 
     /// The file's text.

@@ -1,7 +1,7 @@
 //! What must hold at every moment, whatever happens: told of every output of every member.
 
-use keyway::bus::{Body, Kind, Output, Packet, View};
-use keyway::cluster::{Epoch, NodeFlags, NodeId, SlotSet};
+use keyway::bus::{Body, Output, Packet};
+use keyway::cluster::{Durable, Epoch, NodeFlags, NodeId, SlotSet};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default)]
@@ -47,18 +47,18 @@ impl Checkers {
         self.written.keys().copied()
     }
 
-    pub(crate) fn output(&mut self, view: &View, output: &Output) {
+    /// It is on disk.
+    pub(crate) fn saved(&mut self, durable: &Durable) {
+        self.saved_votes.insert(durable.myself().id, durable.last_vote_epoch);
+    }
+
+    pub(crate) fn output(&mut self, output: &Output) {
         match output {
-            Output::Persist(durable) => {
-                let id = durable.myself().id;
-                self.saved_votes.insert(id, durable.last_vote_epoch);
-            }
-            Output::Send { packet, .. } if packet.kind() == Kind::VoteGranted => {
-                let id = view.myself().id;
-                let epoch = view.last_vote_epoch;
+            Output::Send { packet: Packet::Full { header, body: Body::VoteGranted }, .. } => {
+                let (id, epoch) = (header.sender, header.current_epoch);
                 assert!(self.votes.insert((id, epoch)), "{id} voted twice in epoch {epoch}");
                 let saved = self.saved_votes.get(&id).copied();
-                assert_eq!(saved, Some(epoch), "a vote was sent that is not on disk");
+                assert!(saved >= Some(epoch), "a vote was sent that is not on disk");
             }
             Output::Send { packet: Packet::Full { header, body }, .. } => {
                 let claims = matches!(body, Body::Ping(_) | Body::Pong(_))

@@ -7,6 +7,7 @@
 mod checkers;
 mod cost;
 mod data;
+mod facts;
 mod failover;
 mod gossip;
 mod streams;

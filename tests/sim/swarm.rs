@@ -35,6 +35,7 @@ fn troubled_life(seed: u64) -> u64 {
     // Half of the lives are without operators who take epochs as they like.
     let operators = seed.is_multiple_of(2);
     world.checkers.operators_are_at_work = operators;
+    world.disks_are_slow = true;
     for host in 0..HOSTS {
         world.write_to(host);
     }

@@ -9,7 +9,7 @@ use crate::data::{Conn, Data};
 use crate::streams::Streams;
 use keyway::bus::{self, Change, Input, IpRange, LinkId, Member, Options, Output, Refusal};
 use keyway::clock::Now;
-use keyway::cluster::{Durable, Epoch, NodeFlags, NodeId, Slot, SlotSet};
+use keyway::cluster::{Durable, HoldsBack, NodeId, Slot, SlotSet};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher};
@@ -32,6 +32,8 @@ pub(crate) struct Host {
     pub(crate) member: Member,
     pub(crate) data: Data,
     disk: Option<Durable>,
+    /// What the disk takes its time over: nothing that follows from it is done meanwhile.
+    saving: Option<Durable>,
     alive: bool,
     /// Until when it is stopped.
     stopped_until: Option<Instant>,
@@ -40,9 +42,6 @@ pub(crate) struct Host {
     /// How often it has started: events of an earlier life do not reach a later one.
     life: u32,
 }
-
-/// What a host believes of a node: its name, address, flags and epoch, and its slots.
-type Belief<'a> = ((NodeId, Option<IpAddr>, NodeFlags, Epoch), &'a SlotSet);
 
 /// One end of a connection.
 type End = (usize, LinkId);
@@ -66,6 +65,8 @@ pub(crate) enum Event {
     /// A replication stream has ended.
     StreamClosed(Conn),
     Fsync,
+    /// What was saved is on disk.
+    Saved,
     Write,
 }
 
@@ -88,6 +89,8 @@ pub(crate) struct World {
     /// What the last write was.
     written: u64,
     node_timeout: Duration,
+    /// Now and then one takes more than a second.
+    pub(crate) disks_are_slow: bool,
     trace: DefaultHasher,
 }
 
@@ -118,6 +121,7 @@ impl World {
             checkers: Checkers::default(),
             written: 0,
             node_timeout,
+            disks_are_slow: false,
             trace: DefaultHasher::new(),
         };
         for host in 0..hosts {
@@ -128,6 +132,7 @@ impl World {
                 member,
                 data,
                 disk: None,
+                saving: None,
                 alive: true,
                 stopped_until: None,
                 fuse: None,
@@ -177,6 +182,10 @@ impl World {
     pub(crate) fn apply(&mut self, host: usize, change: Change) -> Result<(), Refusal> {
         self.tell_of_data(host);
         let applied = self.hosts[host].member.apply(self.now, change);
+        // The operator is told that it is done: all of it is saved.
+        self.finish_saving(host);
+        self.drain(host);
+        self.finish_saving(host);
         self.drain(host);
         applied.map(|_| ())
     }
@@ -248,6 +257,11 @@ impl World {
     pub(crate) fn crash(&mut self, host: usize) {
         self.hosts[host].fuse = None;
         self.hosts[host].alive = false;
+        // It may have got there before the end.
+        if self.rng.random() {
+            self.finish_saving(host);
+        }
+        self.hosts[host].saving = None;
         self.hosts[host].life += 1;
         self.hosts[host].stopped_until = None;
         self.end_streams_of(host);
@@ -313,7 +327,52 @@ impl World {
         host.member.set_replication(host.data.replication());
     }
 
+    /// What a member wants to be saved, as the shell does it: only what holds back the bus alone may
+    /// take its time. Returns whether it goes on at once.
+    fn persist(&mut self, host: usize, durable: Durable) -> bool {
+        let held_back = match &self.hosts[host].disk {
+            Some(disk) => durable.holds_back(disk),
+            None => HoldsBack::TheNode,
+        };
+        if held_back != HoldsBack::TheBus {
+            self.saved(host, durable);
+            return true;
+        }
+        self.hosts[host].saving = Some(durable);
+        let after = match self.rng.random_range(0..10) {
+            0 if self.disks_are_slow => Duration::from_millis(self.rng.random_range(20..1500)),
+            _ => self.delay(),
+        };
+        self.schedule(host, after, Event::Saved);
+        false
+    }
+
+    fn saved(&mut self, host: usize, durable: Durable) {
+        self.checkers.saved(&durable);
+        self.hosts[host].disk = Some(durable);
+    }
+
+    /// Whether more may follow. Waits for the disk where the node itself is another.
+    fn may_go_on(&mut self, host: usize) -> bool {
+        let Some(saving) = &self.hosts[host].saving else { return true };
+        let next = self.hosts[host].member.to_persist();
+        if next.is_none_or(|next| !next.differs_about_itself(saving)) {
+            return false;
+        }
+        self.finish_saving(host);
+        true
+    }
+
+    fn finish_saving(&mut self, host: usize) {
+        if let Some(durable) = self.hosts[host].saving.take() {
+            self.saved(host, durable);
+        }
+    }
+
     fn drain(&mut self, host: usize) {
+        if !self.may_go_on(host) {
+            return;
+        }
         while let Some(output) = self.hosts[host].member.poll_output() {
             if let Some(left) = &mut self.hosts[host].fuse {
                 *left = left.saturating_sub(1);
@@ -322,9 +381,13 @@ impl World {
                     return;
                 }
             }
-            self.checkers.output(self.hosts[host].member.view(), &output);
+            self.checkers.output(&output);
             match output {
-                Output::Persist(durable) => self.hosts[host].disk = Some(durable),
+                Output::Persist(durable) => {
+                    if !self.persist(host, durable) {
+                        return;
+                    }
+                }
                 Output::Connect { link, to } => {
                     let delay = self.delay();
                     self.schedule(host, delay, Event::Dialled { link, to });
@@ -388,6 +451,10 @@ impl World {
             Event::Fsync => {
                 self.hosts[host].data.fsync();
                 self.schedule(host, FSYNC_EVERY, Event::Fsync);
+            }
+            Event::Saved => {
+                self.finish_saving(host);
+                self.drain(host);
             }
             Event::Write => {
                 self.write(host);
@@ -478,21 +545,7 @@ impl World {
         self.now.instant.saturating_duration_since(begin)
     }
 
-    /// Every write of which a client was told that a replica has it is there, at the primary of its
-    /// shard.
-    pub(crate) fn assert_confirmed_writes_are_there(&self) {
-        let primaries: Vec<&Host> =
-            self.alive().filter(|host| host.member.view().myself().is_voter()).collect();
-        for (shard, what) in self.checkers.confirmed() {
-            let of_shard = |host: &&&Host| host.member.view().myself().shard_id == shard;
-            let host = primaries.iter().find(of_shard).unwrap_or_else(|| {
-                panic!("no primary of shard {shard:?} of write {what}\n{}", self.show())
-            });
-            assert!(host.data.log().contains(&what), "write {what} is lost");
-        }
-    }
-
-    fn alive(&self) -> impl Iterator<Item = &Host> {
+    pub(crate) fn alive(&self) -> impl Iterator<Item = &Host> {
         self.hosts.iter().filter(|host| host.alive)
     }
 
@@ -504,88 +557,12 @@ impl World {
         }
     }
 
-    /// What one host believes of everyone, in order of ids.
-    fn belief(host: &Host) -> Vec<Belief<'_>> {
-        // The others are between two nodes, or about what a node can do.
-        let shown = [
-            NodeFlags::PFAIL,
-            NodeFlags::FAIL,
-            NodeFlags::HANDSHAKE,
-            NodeFlags::NOADDR,
-            NodeFlags::NOFAILOVER,
-        ]
-        .into_iter()
-        .fold(NodeFlags::PRIMARY.with(NodeFlags::REPLICA), NodeFlags::with);
-        let view = host.member.view();
-        let mut all: Vec<Belief<'_>> = view
-            .nodes()
-            .map(|(_, node)| {
-                let claims = node.primary.map_or(node, |primary| view.node(primary));
-                let flags = node.flags.only(shown);
-                ((node.id, node.address.ip, flags, claims.config_epoch), node.slots())
-            })
-            .collect();
-        all.sort_unstable_by_key(|(known, _)| known.0);
-        all
-    }
-
-    /// Whether all that are alive believe the same.
-    pub(crate) fn agrees(&self) -> bool {
-        let mut beliefs = self.alive().map(Self::belief);
-        let first = beliefs.next().expect("somebody is alive");
-        let all_alike = beliefs.all(|belief| belief == first);
-        all_alike
-            && first.len() >= self.alive().count()
-            && self.replicas_are_of_their_primarys_shard()
-    }
-
-    /// Whether every replica that is alive has the shard id that it knows its primary by.
-    fn replicas_are_of_their_primarys_shard(&self) -> bool {
-        let views = self.alive().map(|host| host.member.view());
-        let mut replicas = views.filter_map(|view| Some((view, view.myself().primary?)));
-        replicas.all(|(view, primary)| view.node(primary).shard_id == view.myself().shard_id)
-    }
-
-    pub(crate) fn agrees_and_is_ok(&self) -> bool {
-        self.alive().all(|host| host.member.view().state_ok) && self.agrees()
-    }
-
-    /// How many that are alive are primaries with slots.
-    pub(crate) fn live_primaries(&self) -> usize {
-        self.alive().filter(|host| host.member.view().myself().is_voter()).count()
-    }
-
-    /// Whether every replica has what its primary has, but for what was written this very moment.
-    pub(crate) fn replicas_have_their_primarys_data(&self) -> bool {
-        self.alive().filter(|host| host.member.view().myself().is_replica()).all(|host| {
-            let data = &host.data;
-            let Some(source) = data.source() else { return false };
-            let source = &self.hosts[source];
-            data.is_linked()
-                && source.member.view().myself().is_primary()
-                && source.data.log().starts_with(data.log())
-        })
-    }
-
     /// Changes the settings of a host.
     pub(crate) fn with_options(&mut self, host: usize, change: impl FnOnce(&mut Options)) {
         let mut options = self.hosts[host].member.options().clone();
         change(&mut options);
         self.hosts[host].member.set_options(options);
         self.drain(host);
-    }
-
-    pub(crate) fn show(&self) -> String {
-        let mut text = String::new();
-        for host in self.alive() {
-            let state = if host.member.view().state_ok { "ok" } else { "fail" };
-            let myself = host.member.view().myself();
-            text += &format!("{} of shard {:?} {state}\n", myself.id, myself.shard_id);
-            for ((id, ip, flags, epoch), slots) in Self::belief(host) {
-                text += &format!("    {id} {ip:?} {flags} {epoch} {slots}\n");
-            }
-        }
-        text
     }
 
     /// A number for all that has happened: the same for the same seed.

@@ -2,13 +2,15 @@
 //!
 //! Everything runs on the engine's thread. [`Mesh::pump`] carries out what the member wants; it
 //! saves before it sends, and it is called before a CLUSTER command is answered, so what a client
-//! or a node was told is saved ([`NodesConf`] says how far). A save that fails stops the bus for good: nobody may hear of
-//! what a restart would undo.
+//! or a node was told is saved ([`NodesConf`] says how far). While the disk takes its time over an
+//! epoch or a vote that came over the bus, the bus holds its tongue and clients go on: a thread
+//! waits for the disk. A save that fails stops the bus for good: nobody may hear of what a restart
+//! would undo.
 
 use super::persist::NodesConf;
 use crate::bus::{self, Broadcast, Input, LinkId, Member, Output, Source};
 use crate::clock::Now;
-use crate::cluster::SlotSet;
+use crate::cluster::{Durable, HoldsBack, SlotSet};
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -54,6 +56,17 @@ pub struct Mesh<O> {
     failed: Notify,
     has_failed: Cell<bool>,
     pumping: Cell<bool>,
+    /// What the member wants waits until what was saved is on disk.
+    is_held_back: Cell<bool>,
+}
+
+/// Who asks for what the member wants to be done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    /// A client's command, whose reply says that it is done.
+    Command,
+    /// Another node, or the clock: they can wait.
+    Bus,
 }
 
 /// One connection, as its task and the pump share it.
@@ -83,6 +96,7 @@ impl<O: Owner> Mesh<O> {
             failed: Notify::new(),
             has_failed: Cell::new(false),
             pumping: Cell::new(false),
+            is_held_back: Cell::new(false),
         })
     }
 
@@ -103,8 +117,7 @@ impl<O: Owner> Mesh<O> {
                     None => std::future::pending().await,
                 }
                 self.feed(Input::Timeout);
-                let synced = self.conf.borrow_mut().sync();
-                self.must_be_saved(synced);
+                self.sync_behind();
             }
         };
         tokio::select! {
@@ -157,19 +170,50 @@ impl<O: Owner> Mesh<O> {
     /// Tells the member, and does what it wants.
     fn feed(self: &Rc<Self>, input: Input) {
         self.owner.with_member(|member| member.handle_input(Now::read(), input));
-        self.pump();
+        self.advance(Caller::Bus);
     }
 
     /// Does what the member wants. To be called whenever a command has changed something.
     pub fn pump(self: &Rc<Self>) {
+        self.advance(Caller::Command);
+    }
+
+    fn advance(self: &Rc<Self>, caller: Caller) {
         if self.has_failed.get() || self.pumping.replace(true) {
             return;
         }
+        if self.may_go_on(caller) {
+            self.carry_out(caller);
+        }
+        self.pumping.set(false);
+    }
+
+    /// Whether what was saved before is on disk as far as it has to be. Waits for the disk where the
+    /// next thing that the member wants saved is not the bus's alone.
+    fn may_go_on(&self, caller: Caller) -> bool {
+        if !self.is_held_back.get() {
+            return true;
+        }
+        let next = self.owner.with_member(|member| member.to_persist());
+        let Some(durable) = next else { return false };
+        if caller == Caller::Bus && !self.conf.borrow().differs_about_itself(&durable) {
+            return false;
+        }
+        self.is_held_back.set(false);
+        let synced = self.conf.borrow_mut().sync();
+        self.must_be_saved(synced)
+    }
+
+    fn carry_out(self: &Rc<Self>, caller: Caller) {
         while let Some(output) = self.owner.with_member(|member| member.poll_output()) {
             match output {
                 Output::Persist(durable) => {
-                    let saved = self.conf.borrow_mut().save(&durable);
+                    let saved = self.persist(&durable, caller);
                     if !self.must_be_saved(saved) {
+                        break;
+                    }
+                    if self.is_held_back.get() {
+                        self.sync_behind();
                         break;
                     }
                 }
@@ -186,7 +230,53 @@ impl<O: Owner> Mesh<O> {
                 Output::Deliver(broadcast) => self.owner.deliver(broadcast),
             }
         }
-        self.pumping.set(false);
+    }
+
+    fn persist(&self, durable: &Durable, caller: Caller) -> io::Result<()> {
+        let mut conf = self.conf.borrow_mut();
+        conf.save(durable)?;
+        match (conf.holds_back(durable), caller) {
+            (HoldsBack::Nothing, _) => {}
+            (HoldsBack::TheBus, Caller::Bus) => self.is_held_back.set(true),
+            (HoldsBack::TheBus, Caller::Command) | (HoldsBack::TheNode, _) => conf.sync()?,
+        }
+        Ok(())
+    }
+
+    /// Lets a thread wait for the disk, if there is something to wait for.
+    fn sync_behind(self: &Rc<Self>) {
+        let begun = self.conf.borrow_mut().begin_sync();
+        let work = match begun {
+            Ok(None) => return,
+            Ok(Some(work)) => work,
+            Err(error) => {
+                self.must_be_saved(Err(error));
+                return;
+            }
+        };
+        // Begun here and not by the task: whoever waits for it may do so before that has its turn.
+        let done = tokio::task::spawn_blocking(move || work.run());
+        let mesh = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            if done.await.is_err() {
+                tracing::debug!("the thread that syncs nodes.conf has ended");
+            }
+            mesh.look_at_sync();
+        });
+    }
+
+    fn look_at_sync(self: &Rc<Self>) {
+        let synced = self.conf.borrow_mut().poll_sync();
+        if !self.must_be_saved(synced) || !self.is_held_back.get() {
+            return;
+        }
+        if self.conf.borrow().is_synced() {
+            self.is_held_back.set(false);
+            self.advance(Caller::Bus);
+        } else {
+            // What is to be waited for was saved while an older save was under way.
+            self.sync_behind();
+        }
     }
 
     fn send(&self, id: LinkId, packet: &bus::Packet) {
