@@ -112,7 +112,10 @@ fn psync(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         ctx.take_over(request.arg(1))?;
     }
     check_follower(ctx)?;
-    let next = integer(request.arg(2))?;
+    let next = integer(request.arg(2)).inspect_err(|_| {
+        let peer = ctx.session.addresses.peer;
+        tracing::warn!("Replica {peer} asks for synchronization but with a wrong offset");
+    })?;
     ctx.accept_replica(Some((request.arg(1), u64::try_from(next).unwrap_or(0))));
     Ok(())
 }
