@@ -73,6 +73,7 @@ async fn run(engine: &Engine, target: &LinkTarget) -> io::Result<()> {
         spool: None,
         timeout: target.timeout,
         unread: Vec::new(),
+        is_deaf: false,
     };
     connection.write(&hello).await?;
     loop {
@@ -91,6 +92,8 @@ struct Connection<'e> {
     spool: Option<Spool>,
     timeout: Duration,
     unread: Vec<u8>,
+    /// The primary takes no more. What it sent before may still be on its way in.
+    is_deaf: bool,
 }
 
 /// What was decided about some bytes, without what it borrowed.
@@ -103,8 +106,20 @@ enum Decided {
 }
 
 impl Connection<'_> {
+    /// Only the end of what it sends is the end of a link: a primary that dies has sent more than was read
+    /// of it yet, and those writes have been promised to its clients.
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        tokio::time::timeout(self.timeout, self.stream.write_all(bytes)).await?
+        if self.is_deaf {
+            return Ok(());
+        }
+        match tokio::time::timeout(self.timeout, self.stream.write_all(bytes)).await? {
+            Err(error) if is_hung_up(&error) => {
+                tracing::debug!(%error, "the primary takes no more");
+                self.is_deaf = true;
+                Ok(())
+            }
+            written => written,
+        }
     }
 
     /// Waits for more bytes, and meanwhile tells the primary what it is due to hear.
@@ -206,6 +221,10 @@ impl Connection<'_> {
             tokio::task::yield_now().await;
         }
     }
+}
+
+fn is_hung_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 fn append(spool: &mut Option<Spool>, bytes: &[u8]) -> io::Result<()> {
