@@ -47,7 +47,8 @@ soak:
 	cargo test --release --test sim -- --ignored --nocapture
 
 # Client libraries against the proxy, with their defaults; writes docs/clients.md. Needs redis-py, npm for
-# those of Node, and for the others Debian's libhiredis-dev, ruby-redis, php-cli, php-redis and libredis-perl;
+# those of Node, and for the others Debian's libhiredis-dev, ruby-redis, php-cli, php-redis, libredis-perl and
+# golang-go with golang-gopkg-redis.v5-dev and golang-github-gomodule-redigo-dev;
 # redis-rs comes from crates.io. What is not there is left out.
 matrix:
 	cargo build

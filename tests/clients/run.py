@@ -70,6 +70,20 @@ def built(command, program):
     return [[str(program)]]
 
 
+def go(folder):
+    """The libraries for Go that Debian packages."""
+    for name, package in [("go_redis", "golang-gopkg-redis.v5-dev"),
+                          ("redigo", "golang-github-gomodule-redigo-dev")]:
+        query = subprocess.run(["dpkg-query", "-W", "-f", "${source:Upstream-Version}", package],
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+        if query.returncode or not query.stdout:
+            continue
+        command = ["env", "GO111MODULE=off", "GOPATH=/usr/share/gocode", f"GOCACHE={folder / 'gocache'}",
+                   "go", "build", "-ldflags", f"-X main.version={query.stdout}", "-o", str(folder / name),
+                   str(HERE / "go" / f"{name}.go")]
+        yield from built(command, folder / name)
+
+
 def drivers(folder):
     """Each driver's command line."""
     yield [sys.executable, str(HERE / "redis_py.py")]
@@ -81,6 +95,8 @@ def drivers(folder):
         program = folder / "hiredis"
         command = ["gcc", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(HERE / "hiredis.c"), "-lhiredis"]
         yield from built(command, program)
+    if shutil.which("go"):
+        yield from go(folder)
     if shutil.which("cargo"):
         target = ROOT / "target" / "matrix"
         command = ["cargo", "build", "--quiet", "--manifest-path", str(HERE / "rust" / "Cargo.toml"),
