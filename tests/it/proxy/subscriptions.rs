@@ -297,6 +297,10 @@ fn receivers(server: &Server) -> Vec<String> {
         note(&mut publisher, "one less", &["PUBLISH", "news", "9"]);
     }
     drop(both);
+    // It is gone once the server has seen that: the next who counts begins with nobody.
+    wait_for("nobody is left", Duration::from_secs(30), || {
+        publisher.integer(&["PUBLISH", "news", "10"]) == 0
+    });
     told
 }
 

@@ -140,6 +140,7 @@ fn scar_09_a_slot_that_moves_inside_a_transaction_is_no_error() {
             }
 
             // With WATCH it fails as a changed key does, and the next try succeeds.
+            cluster.await_claims();
             client.ok(&["WATCH", &key]);
             open_slot(&cluster, &key, to, from);
             finish_move(&cluster, &key, to, from);

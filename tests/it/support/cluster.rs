@@ -6,6 +6,7 @@ use super::server::{Kind, Server};
 use super::wait::wait_for;
 use keyway::cluster::Slot;
 use keyway::resp::Reply;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Directives that make a node a cluster's. The short node timeout makes failovers quick; full
@@ -172,6 +173,19 @@ impl Cluster {
         });
     }
 
+    /// Waits until every live node knows the same owners by the same epochs, no two alike: no claim of a slot
+    /// is still on its way. One that comes late ends an import that was begun since (Valkey's log:
+    /// `Slot … is no longer being imported`).
+    pub(crate) fn await_claims(&self) {
+        wait_for("all claims have come", FORM_WITHIN, || {
+            let mut views =
+                self.live_nodes().map(|node| claims(&node.client().text(&["CLUSTER", "NODES"])));
+            let Some(first) = views.next() else { return false };
+            let epochs: BTreeSet<&str> = first.iter().map(|claim| claim.1.as_str()).collect();
+            epochs.len() == first.len() && views.all(|view| view == first)
+        });
+    }
+
     /// Waits until every replica has its primary's data and the primary says it is online.
     pub(crate) fn await_replicas_online(&self) {
         for node in self.live_nodes() {
@@ -275,6 +289,22 @@ fn owners(nodes: &str) -> Vec<String> {
         .collect();
     owners.sort();
     owners
+}
+
+/// Each primary with its epoch and its slots, in order of id.
+fn claims(nodes: &str) -> Vec<(String, String, String)> {
+    let lines = nodes.lines().map(|line| line.split(' ').collect::<Vec<&str>>());
+    let primaries = lines.filter(|fields| fields[2].contains("master"));
+    let mut claims: Vec<_> = primaries
+        .map(|fields| {
+            // A node tells of its open slots, and of nobody else's.
+            let slots: Vec<&str> =
+                fields[8..].iter().filter(|slots| !slots.starts_with('[')).copied().collect();
+            (fields[0].to_owned(), fields[6].to_owned(), slots.join(" "))
+        })
+        .collect();
+    claims.sort();
+    claims
 }
 
 /// How many of CLUSTER LINKS are to or from a node that is known by name.
