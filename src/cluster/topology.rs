@@ -31,6 +31,13 @@ pub struct TopologyNode {
     pub config_epoch: Epoch,
 }
 
+impl TopologyNode {
+    /// Whether it makes no difference to where a command goes: all but the epoch is the same.
+    pub fn leads_as(&self, other: &Self) -> bool {
+        (&self.endpoint, self.id, self.primary) == (&other.endpoint, other.id, other.primary)
+    }
+}
+
 /// Slot → node.
 #[derive(Debug)]
 pub struct Topology {
@@ -56,6 +63,11 @@ impl Topology {
         assert!(nodes.len() <= NODES_MAX, "a topology has at most {NODES_MAX} nodes");
         let owners = (0..Slot::COUNT).map(|_| AtomicU16::new(NONE)).collect();
         Self { nodes, owners, generation: AtomicU64::new(generation) }
+    }
+
+    /// The same table as another generation.
+    pub fn of_generation(self, generation: u64) -> Self {
+        Self { generation: AtomicU64::new(generation), ..self }
     }
 
     /// Counts every change of the map up, over all topologies of a process.

@@ -202,12 +202,18 @@ impl ClusterMap {
         self.readings.fetch_add(1, Ordering::Release);
 
         let old = self.current.load_full();
-        let next = build(view, &changing.learned, old.generation() + 1);
+        let mut next = build(view, &changing.learned, old.generation() + 1);
         let changes = differences(&old, &next);
         let same_nodes = old.nodes().map(|(_, n)| n).eq(next.nodes().map(|(_, n)| n));
+        let same_road = |(_, a): (_, &TopologyNode), (_, b): (_, &TopologyNode)| a.leads_as(b);
+        let unchanged = changes.is_empty()
+            && old.nodes().len() == next.nodes().len()
+            && old.nodes().zip(next.nodes()).all(|(a, b)| same_road(a, b));
+        if unchanged {
+            next = next.of_generation(old.generation());
+        }
         let next = Arc::new(next);
-        let unchanged = changes.is_empty() && same_nodes;
-        if !unchanged {
+        if !unchanged || !same_nodes {
             self.current.store(next.clone());
         }
         // After it is stored: a walk that begins later sees it.
@@ -336,7 +342,8 @@ fn build(view: &View, learned: &BTreeMap<Slot, (Endpoint, Instant)>, generation:
     for (slot, (to, _)) in learned {
         topology.set_owner(*slot, topology.find(to));
     }
-    topology
+    // However many slots were filled in.
+    topology.of_generation(generation)
 }
 
 /// `slots 0-5460: a:1 -> b:2`, for people.
@@ -428,6 +435,23 @@ mod tests {
         let changed = map.publish(&both, &at(7000), clock.tick(), clock.tick());
         let text = "slots 5-5: 127.0.0.1:7001 -> 127.0.0.1:7000";
         assert_eq!(changed, Reading::Changed(vec![text.to_owned()]));
+    }
+
+    /// Two primaries of one epoch settle that among themselves some time after a cluster was made. Clients
+    /// that keep values would be told to forget all of them.
+    #[test]
+    fn another_epoch_of_the_same_owners_is_not_another_map() {
+        let (map, mut clock) = (ClusterMap::default(), clock());
+        let before = view(&[(A, 7000, 1, "0-99"), (B, 7001, 1, "100-16383")]);
+        map.publish(&before, &at(7000), clock.tick(), clock.tick());
+        let generation = map.current().load().generation();
+        let after = view(&[(A, 7000, 1, "0-99"), (B, 7001, 2, "100-16383")]);
+        let reading = map.publish(&after, &at(7000), clock.tick(), clock.tick());
+        assert_eq!(reading, Reading::Unchanged);
+        let topology = map.current().load();
+        assert_eq!(topology.generation(), generation);
+        let node = topology.owner(slot(500)).expect("an owner");
+        assert_eq!(topology.node(node).config_epoch, Epoch(2), "it is shown all the same");
     }
 
     #[test]
