@@ -80,7 +80,8 @@ def go(folder):
             continue
         command = ["env", "GO111MODULE=off", "GOPATH=/usr/share/gocode", f"GOCACHE={folder / 'gocache'}",
                    "go", "build", "-ldflags", f"-X main.version={query.stdout}", "-o", str(folder / name),
-                   str(HERE / "go" / f"{name}.go")]
+                   str(HERE / "go" / f"{name}.go"),
+                   str(HERE / "go" / "report.go")]
         yield from built(command, folder / name)
 
 

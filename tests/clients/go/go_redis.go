@@ -2,7 +2,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,17 +11,6 @@ import (
 )
 
 const tag = "go-redis"
-
-// Set by whoever builds it.
-var version = "?"
-
-// What was expected and did not come, if that is so.
-func expect(got, wanted interface{}) error {
-	if fmt.Sprint(got) != fmt.Sprint(wanted) {
-		return fmt.Errorf("%v is not %v", got, wanted)
-	}
-	return nil
-}
 
 func setAndGet(client *redis.Client) error {
 	if err := client.Set(tag, 1, 0).Err(); err != nil {
@@ -125,26 +113,13 @@ func scan(client *redis.Client) error {
 
 func main() {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + os.Args[1]})
-	seen := map[string]string{}
-	for _, check := range []struct {
-		name string
-		run  func(*redis.Client) error
-	}{
-		{"get/set", setAndGet},
-		{"pipeline", pipeline},
-		{"transaction", transaction},
-		{"blocking pop", blockingPop},
-		{"pub/sub", publishSubscribe},
-		{"script", script},
-		{"scan", scan},
-	} {
-		seen[check.name] = "yes"
-		if err := check.run(client); err != nil {
-			seen[check.name] = err.Error()
-		}
-	}
-	row := map[string]interface{}{"client": "go-redis", "version": version, "checks": seen}
-	if err := json.NewEncoder(os.Stdout).Encode(row); err != nil {
-		panic(err)
-	}
+	report("go-redis", []check{
+		{"get/set", func() error { return setAndGet(client) }},
+		{"pipeline", func() error { return pipeline(client) }},
+		{"transaction", func() error { return transaction(client) }},
+		{"blocking pop", func() error { return blockingPop(client) }},
+		{"pub/sub", func() error { return publishSubscribe(client) }},
+		{"script", func() error { return script(client) }},
+		{"scan", func() error { return scan(client) }},
+	})
 }

@@ -2,7 +2,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"time"
@@ -12,18 +11,12 @@ import (
 
 const tag = "redigo"
 
-// Set by whoever builds it.
-var version = "?"
-
-// What was expected and did not come, if that is so.
-func expect(got, wanted interface{}, err error) error {
+// The same of what a command was answered.
+func expectReply(got, wanted interface{}, err error) error {
 	if err != nil {
 		return err
 	}
-	if fmt.Sprint(got) != fmt.Sprint(wanted) {
-		return fmt.Errorf("%v is not %v", got, wanted)
-	}
-	return nil
+	return expect(got, wanted)
 }
 
 func setAndGet(client redis.Conn) error {
@@ -31,7 +24,7 @@ func setAndGet(client redis.Conn) error {
 		return err
 	}
 	got, err := redis.String(client.Do("GET", tag))
-	return expect(got, "1", err)
+	return expectReply(got, "1", err)
 }
 
 func pipeline(client redis.Conn) error {
@@ -41,7 +34,7 @@ func pipeline(client redis.Conn) error {
 		}
 	}
 	replies, err := redis.Strings(client.Do(""))
-	return expect(len(replies), 200, err)
+	return expectReply(len(replies), 200, err)
 }
 
 func transaction(client redis.Conn) error {
@@ -52,7 +45,7 @@ func transaction(client redis.Conn) error {
 		}
 	}
 	done, err := redis.Values(client.Do("EXEC"))
-	return expect(done, []interface{}{"OK", 2}, err)
+	return expectReply(done, []interface{}{"OK", 2}, err)
 }
 
 func blockingPop(client redis.Conn) error {
@@ -60,7 +53,7 @@ func blockingPop(client redis.Conn) error {
 		return err
 	}
 	pair, err := redis.Strings(client.Do("BLPOP", tag+":list", 5))
-	return expect(pair, []string{tag + ":list", "x"}, err)
+	return expectReply(pair, []string{tag + ":list", "x"}, err)
 }
 
 func publishSubscribe(client redis.Conn) error {
@@ -84,13 +77,13 @@ func publishSubscribe(client redis.Conn) error {
 	if !ok {
 		return fmt.Errorf("%v is no message", heard)
 	}
-	return expect(string(message.Data), "hi", nil)
+	return expect(string(message.Data), "hi")
 }
 
 func script(client redis.Conn) error {
 	get := redis.NewScript(1, "return redis.call('get', KEYS[1])")
 	got, err := redis.String(get.Do(client, tag))
-	return expect(got, "1", err)
+	return expectReply(got, "1", err)
 }
 
 func scan(client redis.Conn) error {
@@ -111,7 +104,7 @@ func scan(client redis.Conn) error {
 			break
 		}
 	}
-	return expect(len(found) >= 200, true, nil)
+	return expect(len(found) >= 200, true)
 }
 
 func main() {
@@ -119,26 +112,13 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	seen := map[string]string{}
-	for _, check := range []struct {
-		name string
-		run  func(redis.Conn) error
-	}{
-		{"get/set", setAndGet},
-		{"pipeline", pipeline},
-		{"transaction", transaction},
-		{"blocking pop", blockingPop},
-		{"pub/sub", publishSubscribe},
-		{"script", script},
-		{"scan", scan},
-	} {
-		seen[check.name] = "yes"
-		if err := check.run(client); err != nil {
-			seen[check.name] = err.Error()
-		}
-	}
-	row := map[string]interface{}{"client": "redigo", "version": version, "checks": seen}
-	if err := json.NewEncoder(os.Stdout).Encode(row); err != nil {
-		panic(err)
-	}
+	report("redigo", []check{
+		{"get/set", func() error { return setAndGet(client) }},
+		{"pipeline", func() error { return pipeline(client) }},
+		{"transaction", func() error { return transaction(client) }},
+		{"blocking pop", func() error { return blockingPop(client) }},
+		{"pub/sub", func() error { return publishSubscribe(client) }},
+		{"script", func() error { return script(client) }},
+		{"scan", func() error { return scan(client) }},
+	})
 }
