@@ -42,8 +42,9 @@ use unix::UnixSocket;
 
 /// How long clients may take to read their last replies once the node was told to stop.
 const LINGER: Duration = Duration::from_millis(500);
-/// How long the node's thread sleeps at least while many clients ask for little at a time.
-const WAKE_PAUSE: Duration = Duration::from_micros(60);
+/// How long the node's thread sleeps at least while many clients ask for little at a time. The kernel adds what it
+/// allows itself to be late by, 50 µs unless told otherwise. Twice as much left clients without work (docs/decisions.md).
+const WAKE_PAUSE: Duration = Duration::from_micros(1);
 
 /// Why a node could not run.
 #[derive(Debug, thiserror::Error)]
