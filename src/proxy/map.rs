@@ -327,6 +327,8 @@ fn build(view: &View, learned: &BTreeMap<Slot, (Endpoint, Instant)>, generation:
     let known: BTreeSet<Endpoint> = nodes.iter().map(|node| node.endpoint.clone()).collect();
     let strangers: BTreeSet<&Endpoint> =
         learned.values().map(|(to, _)| to).filter(|to| !known.contains(*to)).collect();
+    // Each node lists the others in an order of its own, and another one is asked each time.
+    nodes.sort_by(|a, b| (&a.endpoint, a.id).cmp(&(&b.endpoint, b.id)));
     nodes.extend(strangers.into_iter().map(|endpoint| TopologyNode {
         endpoint: endpoint.clone(),
         id: None,
@@ -452,6 +454,22 @@ mod tests {
         assert_eq!(topology.generation(), generation);
         let node = topology.owner(slot(500)).expect("an owner");
         assert_eq!(topology.node(node).config_epoch, Epoch(2), "it is shown all the same");
+    }
+
+    #[test]
+    fn each_node_tells_the_same_map_in_an_order_of_its_own() {
+        let map = ClusterMap::default();
+        let lines = [(A, 1, 1, "0-9"), (B, 2, 2, "10-19")];
+        let mut clock = clock();
+        let mut read = |lines: &[_], from| {
+            let (began, ended) = (clock.tick(), clock.tick());
+            map.publish(&view(lines), &at(from), began, ended)
+        };
+        assert!(matches!(read(&lines, 1), Reading::Changed(_)));
+        let generation = map.current().load().generation();
+        assert_eq!(read(&[lines[1], lines[0]], 2), Reading::Unchanged);
+        assert_eq!(map.current().load().generation(), generation);
+        assert_eq!((owner(&map, 0), owner(&map, 10)), (Some(1), Some(2)));
     }
 
     #[test]

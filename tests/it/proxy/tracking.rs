@@ -2,7 +2,7 @@
 //! "everything may have changed" whenever a node may have forgotten what was read.
 
 use super::transactions::{finish_move, open_slot};
-use super::{reach_all, redis_and_proxy};
+use super::{calls, reach_all, redis_and_proxy};
 use crate::support::{Client, Cluster, Keyway, Server, wait_for};
 use keyway::resp::Reply;
 use std::time::Duration;
@@ -149,8 +149,7 @@ fn transcript(server: &Server, keys: [&str; 3]) -> Vec<String> {
     told
 }
 
-/// NOLOOP, whatever way a client writes on; and CACHING before each kind of command that reads. To be told
-/// to forget all is right at any time, and what the proxy says when it had to make a connection anew.
+/// NOLOOP, whatever way a client writes on; and CACHING before each kind of command that reads.
 fn without_its_own(server: &Server, tag: &str) -> Vec<String> {
     let mut told = Vec::new();
     let mut note = |what: &str, replies: Vec<Reply>| told.push(format!("{what}: {replies:?}"));
@@ -172,14 +171,14 @@ fn without_its_own(server: &Server, tag: &str) -> Vec<String> {
         answer(&mut client, &["INCR", &key]);
         answer(&mut client, &["RPUSH", &list, "1", "2", "3"]);
         note("in a transaction", vec![answer(&mut client, &["EXEC"])]);
-        note("nothing", keys_heard(&mut client));
+        note("nothing", heard(&mut client));
         read(&mut client);
         answer(&mut client, &["WATCH", &key]);
         answer(&mut client, &["GET", &key]);
         answer(&mut client, &["MULTI"]);
         answer(&mut client, &["INCR", &key]);
         note("watched", vec![answer(&mut client, &["EXEC"])]);
-        note("nothing", keys_heard(&mut client));
+        note("nothing", heard(&mut client));
         for end in ["UNWATCH", "DISCARD"] {
             answer(&mut client, &["WATCH", &key]);
             if end == "DISCARD" {
@@ -191,26 +190,26 @@ fn without_its_own(server: &Server, tag: &str) -> Vec<String> {
             answer(&mut client, &["MULTI"]);
             answer(&mut client, &["INCR", &key]);
             note(end, vec![answer(&mut client, &["EXEC"])]);
-            note("nothing", keys_heard(&mut client));
+            note("nothing", heard(&mut client));
         }
         read(&mut client);
         note("popped", vec![answer(&mut client, &["BLPOP", &list, "1"])]);
-        note("nothing", keys_heard(&mut client));
+        note("nothing", heard(&mut client));
         read(&mut client);
         let value = "x".repeat(1 << 20);
         assert_eq!(answer(&mut client, &["SET", &large, &value]), Reply::simple("OK"));
-        note("nothing", keys_heard(&mut client));
+        note("nothing", heard(&mut client));
         // What others write is told all the same.
         read(&mut client);
         other.ok(&["SET", &key, "9"]);
-        note("of another", vec![next_key(&mut client)]);
+        note("of another", vec![next(&mut client)]);
         read(&mut client);
         other.call(&["MULTI"]);
         other.call(&["DEL", &list]);
         other.call(&["EXEC"]);
-        note("of another's transaction", vec![next_key(&mut client)]);
+        note("of another's transaction", vec![next(&mut client)]);
         other.call(&["DEL", &key, &large]);
-        keys_heard(&mut client);
+        heard(&mut client);
     }
     let mut client = server.client_resp3();
     assert_eq!(answer(&mut client, &["CLIENT", "TRACKING", "ON", "OPTIN"]), Reply::simple("OK"));
@@ -231,26 +230,11 @@ fn without_its_own(server: &Server, tag: &str) -> Vec<String> {
     told
 }
 
-/// Of what was said out of turn, what is about keys.
-fn keys_heard(client: &mut Client) -> Vec<Reply> {
-    heard(client).into_iter().filter(|reply| *reply != push(None)).collect()
-}
-
-/// Waits for a push about keys.
-fn next_key(client: &mut Client) -> Reply {
-    loop {
-        let reply = next(client);
-        if reply != push(None) {
-            return reply;
-        }
-    }
-}
-
 /// What comes, when something has to.
 fn heard_within(client: &mut Client, something: bool) -> Vec<Reply> {
     match something {
-        true => vec![next_key(client)],
-        false => keys_heard(client),
+        true => vec![next(client)],
+        false => heard(client),
     }
 }
 
@@ -272,6 +256,31 @@ fn changes_are_told_as_one_server_tells_them() {
             || client.text(&["INFO", "clients"]).contains("tracking_clients:0"),
         );
     }
+}
+
+/// The map is read again all the time, each time from another node, and each lists the nodes in an order of
+/// its own. Where no slot has moved nobody has to forget anything.
+#[test]
+fn the_same_map_told_by_another_node_is_no_news() {
+    let Some(cluster) = Cluster::redis(4, 0) else { return };
+    let proxy = Keyway::proxy_with(&cluster.seeds(), "workers: 1\ntiming:\n  refresh: 100ms\n");
+    reach_all(&cluster, &proxy);
+    cluster.await_claims();
+    let mut client = proxy.client_resp3();
+    client.ok(&["CLIENT", "TRACKING", "ON"]);
+    heard(&mut client);
+    let asked = || -> Vec<i64> {
+        cluster.nodes().iter().map(|node| calls(node, "cluster|nodes")).collect()
+    };
+    let before = asked();
+    wait_for("every node has told its map twice", Duration::from_secs(30), || {
+        assert_eq!(heard(&mut client), []);
+        asked().iter().zip(&before).all(|(now, before)| *now >= before + 2)
+    });
+    let key = cluster.key_of(3, "told");
+    client.call(&["GET", &key]);
+    proxy.client().ok(&["SET", &key, "1"]);
+    assert_eq!(next(&mut client), push(Some(&[&key])));
 }
 
 /// FLUSHALL, a slot that moves, a connection that is lost, and a failover: whoever keeps values is
