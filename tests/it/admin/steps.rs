@@ -122,7 +122,11 @@ fn id(server: &Server) -> String {
 }
 
 fn the_twelve_steps(hand: &Hand) {
-    let keys = std::env::var("KEYWAY_KEYS").map_or(3_000, |n| n.parse().expect("a number"));
+    let long: Option<usize> =
+        std::env::var("KEYWAY_KEYS").ok().map(|n| n.parse().expect("a number"));
+    let keys = long.unwrap_or(3_000);
+    // redis-cli asks for each slot several times, one after the other, and every answer waits for a disk.
+    let share = if hand.is_redis_cli() && long.is_none() { Share::SMALL } else { Share::WHOLE };
     let source = Server::keyway_node(&["--enable-debug-command", "yes"]);
     fill(&mut source.client(), keys);
     let expected = digests(&[&source]);
@@ -199,25 +203,49 @@ fn the_twelve_steps(hand: &Hand) {
     // for ever: the page of the handbook has them.)
     enter(12);
     await_serving(&nodes);
-    let share = ["--cluster-from", "all", "--cluster-to", &newcomer, "--cluster-slots", "4096"];
-    hand.good(&[&["reshard", &second], &share[..], &["--cluster-yes"]].concat());
+    let slots = share.slots.to_string();
+    let given = ["--cluster-from", "all", "--cluster-to", &newcomer, "--cluster-slots", &slots];
+    hand.good(&[&["reshard", &second], &given[..], &["--cluster-yes"]].concat());
     hand.await_well(&nodes[6], 4, 3);
-    assert_eq!(slot_count(&nodes[6]), 4096);
+    assert_eq!(slot_count(&nodes[6]), share.slots);
     assert_same(&nodes, &expected, "after the reshard");
     let counters = if traffic.is_some() { traffic::ALL } else { 0 };
     traffic.into_iter().for_each(|traffic| traffic.end(0..=7));
 
-    beyond_the_handbook(hand, &nodes, &expected, expected.len() + counters);
+    beyond_the_handbook(hand, &nodes, share, &expected, expected.len() + counters);
+}
+
+/// How much of the slots a newcomer gets, and then, by a rebalance, keeps.
+struct Share {
+    slots: usize,
+    /// Of the weight of each of three others, in hundredths.
+    weight: usize,
+}
+
+impl Share {
+    /// As the handbook has it.
+    const WHOLE: Self = Self { slots: 4096, weight: 50 };
+    const SMALL: Self = Self { slots: 1024, weight: 25 };
+
+    fn balanced(&self) -> usize {
+        Slot::COUNT * self.weight / (300 + self.weight)
+    }
 }
 
 /// What the tools do besides.
-fn beyond_the_handbook(hand: &Hand, nodes: &[Server], expected: &Digests, keys: usize) {
+fn beyond_the_handbook(
+    hand: &Hand,
+    nodes: &[Server],
+    share: Share,
+    expected: &Digests,
+    keys: usize,
+) {
     let entry = nodes[1].address();
     let newcomer = &nodes[6];
-    let weight = format!("{}=0.5", id(newcomer));
+    let weight = format!("{}=0.{}", id(newcomer), share.weight);
     let uneven = ["rebalance", &entry, "--cluster-weight", &weight, "--cluster-threshold", "1"];
     hand.good(&uneven);
-    let share = Slot::COUNT / 7;
+    let share = share.balanced();
     assert!(slot_count(newcomer).abs_diff(share) <= 1, "{} of {share}", slot_count(newcomer));
     hand.await_well(newcomer, 4, 3);
     assert_same(nodes, expected, "after the rebalance");
