@@ -12,6 +12,7 @@ mod limits;
 mod monitors;
 mod pauses;
 mod pipelines;
+mod refused;
 mod replica_reads;
 mod reshard;
 mod scars;

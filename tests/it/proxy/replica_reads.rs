@@ -110,10 +110,11 @@ fn left_out(what: &str, client: &mut Client, key: &str, replica: &Server) -> Dur
     took
 }
 
-/// A replica that loads what its primary has sent, and one that has lost its primary and answers
-/// as if nothing were: both answer, neither is read from, and both are again when they are well.
+/// A replica that loads what its primary has sent, one that has lost its primary and answers as if
+/// nothing were, and one that is linked and takes nothing in: all answer, none is read from, and all
+/// are again when they are well.
 #[test]
-fn a_replica_that_loads_or_has_lost_its_primary_is_not_read_from() {
+fn a_replica_that_loads_lags_or_has_lost_its_primary_is_not_read_from() {
     let directives = [
         ["--loading-process-events-interval-bytes", "1024"],
         ["--enable-debug-command", "yes"],
@@ -122,7 +123,7 @@ fn a_replica_that_loads_or_has_lost_its_primary_is_not_read_from() {
     let Some(cluster) = Cluster::of(&[Kind::Redis, Kind::Redis], 1, &directives.concat()) else {
         return;
     };
-    let yaml = "workers: 1\nread_from: prefer_replica\n";
+    let yaml = "workers: 1\nread_from: prefer_replica\ntiming:\n  max_lag: 2s\n";
     let proxy = Keyway::proxy_with(&cluster.seeds(), yaml);
     reach_all(&cluster, &proxy);
     cluster.await_replicas_online();
@@ -163,5 +164,14 @@ fn a_replica_that_loads_or_has_lost_its_primary_is_not_read_from() {
     left_out("loading", &mut client, &key, replica);
     replica.client().call(&["CONFIG", "SET", "key-load-delay", "0"]);
     wait_for("it has loaded", Duration::from_secs(30), || replica.info("loading") == "0");
+    is_read_from(&mut client);
+
+    // It holds back what changes anything, what its primary sends included.
+    replica.client().ok(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    primary.client().ok(&["SET", &cluster.key_of(0, "later"), "1"]);
+    left_out("lagging", &mut client, &key, replica);
+    assert_eq!(replica.info("master_link_status"), "up");
+    assert_ne!(replica.info("slave_repl_offset"), primary.info("master_repl_offset"));
+    replica.client().ok(&["CLIENT", "UNPAUSE"]);
     is_read_from(&mut client);
 }

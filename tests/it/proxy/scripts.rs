@@ -79,3 +79,44 @@ fn a_function_is_loaded_listed_and_deleted_on_every_primary() {
         assert!(busy.as_error().is_some_and(|line| line.starts_with(b"NOTBUSY")), "{busy:?}");
     }
 }
+
+/// A script may make up a reply: each kind of one, with the end of a line in it, is one reply to the client that
+/// ran it, and what others asked for on the same connection keeps its place.
+#[test]
+fn whatever_a_script_makes_up_is_one_reply() {
+    let made_up = [
+        "return redis.error_reply('X\\r\\n+INJECTED')",
+        "return {err='X\\r\\n+INJECTED'}",
+        "return redis.status_reply('X\\r\\n+INJECTED')",
+        "return {ok='X\\r\\n+INJECTED'}",
+        "error('X\\r\\n+INJECTED')",
+        "return redis.call('X\\r\\n+INJECTED')",
+        "return redis.pcall('X\\r\\n+INJECTED')",
+        "return {big_number='1\\r\\n+INJECTED'}",
+        "return {verbatim_string={format='txt',string='X\\r\\n+INJECTED'}}",
+        "return {{err='X\\r\\n+INJECTED'}, {ok='X\\r\\n+INJECTED'}}",
+        "return _G['X\\r\\n+INJECTED']",
+        "this is no script\\r\\n+INJECTED",
+    ];
+    for cluster in clusters() {
+        let proxy = Keyway::proxy(&cluster.seeds(), &["--workers", "1"]);
+        reach_all(&cluster, &proxy);
+        let key = cluster.key_of(0, "made-up");
+        proxy.client().ok(&["SET", &key, "mine"]);
+        for resp3 in [false, true] {
+            let connect = || if resp3 { proxy.client_resp3() } else { proxy.client() };
+            let (mut client, mut other) = (connect(), connect());
+            for script in made_up {
+                // In one write of the proxy's, as likely as not.
+                client.try_send(&["EVAL", script, "1", &key]).expect("it is sent");
+                other.try_send(&["GET", &key]).expect("it is sent");
+                client.try_send(&["ECHO", "next"]).expect("it is sent");
+                client.try_send(&["GET", &key]).expect("it is sent");
+                assert_eq!(other.reply(), Reply::bulk("mine"), "{script}");
+                client.reply();
+                assert_eq!(client.reply(), Reply::bulk("next"), "{script}");
+                assert_eq!(client.reply(), Reply::bulk("mine"), "{script}");
+            }
+        }
+    }
+}

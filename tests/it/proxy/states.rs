@@ -149,3 +149,32 @@ fn users_of_the_nodes_are_not_the_proxys_and_that_is_said() {
     assert!(cluster.nodes()[0].client().text(&["ACL", "WHOAMI"]) == "default");
     assert_eq!(cluster.nodes()[0].client().call(&["ACL", "GETUSER", "bob"]), Reply::Null);
 }
+
+/// Who a client is: one gives the password, and twenty others on the same connections to the nodes are still
+/// strangers.
+#[test]
+fn a_client_that_has_authenticated_has_for_itself_alone() {
+    let Some(cluster) = Cluster::redis(3, 0) else { return };
+    let proxy = Keyway::proxy_with(&cluster.seeds(), "workers: 1\npassword: right\n");
+    let key = cluster.key_of(0, "own");
+    let mut others: Vec<Client> = (0..20).map(|_| proxy.client()).collect();
+    let mut holder = proxy.client();
+    holder.ok(&["AUTH", "right"]);
+    holder.ok(&["SET", &key, "1"]);
+    let strangers = |others: &mut Vec<Client>| {
+        for other in others {
+            for command in
+                [&["GET", &key][..], &["MULTI"], &["SUBSCRIBE", "a"], &["CLIENT", "LIST"]]
+            {
+                let refused = other.call(command);
+                assert_eq!(refused.as_error(), Some(&b"NOAUTH Authentication required."[..]));
+            }
+        }
+    };
+    strangers(&mut others);
+    assert_eq!(holder.call(&["RESET"]), Reply::simple("RESET"));
+    let refused = holder.call(&["GET", &key]);
+    assert_eq!(refused.as_error(), Some(&b"NOAUTH Authentication required."[..]));
+    holder.reset();
+    strangers(&mut others);
+}

@@ -1,7 +1,8 @@
 //! Nodes that tell wrong stories about slots, in front of real ones: each other's, and everybody's.
 
+use super::transactions::{finish_move, open_slot};
 use super::{calls, reach_all};
-use crate::support::{Cluster, Keyway, Server, number_from_env, wait_for};
+use crate::support::{Cluster, Keyway, Kind, Server, number_from_env, wait_for};
 use keyway::cluster::Slot;
 use keyway::resp::Reply;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -83,4 +84,89 @@ fn a_node_that_lies_about_slots_is_not_believed_over_the_others() {
         }
     }
     assert_eq!(told.integer(&["DBSIZE"]), 0, "nothing was written to it");
+}
+
+/// Nodes that prefer host names: the proxy connects to these, shows them, and follows a redirect to one.
+#[test]
+fn names_of_nodes_are_used_where_nodes_prefer_them() {
+    let names = [
+        ["--cluster-announce-hostname", "localhost"],
+        ["--cluster-preferred-endpoint-type", "hostname"],
+    ];
+    for kind in [Kind::Redis, Kind::Valkey] {
+        let Some(cluster) = Cluster::of(&[kind; 3], 0, &names.concat()) else { continue };
+        // Names travel with gossip: until all have come, a node shows `?` for another.
+        wait_for("every node knows every name", Duration::from_secs(30), || {
+            cluster.nodes().iter().all(|node| {
+                node.client().text(&["CLUSTER", "NODES"]).matches(",localhost").count() == 3
+            })
+        });
+        let proxy = Keyway::proxy(&cluster.seeds(), &["--workers", "1"]);
+        reach_all(&cluster, &proxy);
+        let mut client = proxy.client();
+        let shown = client.text(&["PROXY", "SHOW", "NODES"]);
+        for node in cluster.nodes() {
+            assert!(shown.contains(&format!("localhost:{}", node.port())), "{shown}");
+        }
+        let key = cluster.key_of(0, "named");
+        client.ok(&["SET", &key, "1"]);
+        open_slot(&cluster, &key, 0, 1);
+        assert_eq!(client.integer(&["INCR", &key]), 2);
+        finish_move(&cluster, &key, 0, 1);
+        assert_eq!(client.integer(&["INCR", &key]), 3);
+        assert_eq!(cluster.nodes()[1].client().call(&["GET", &key]), Reply::bulk("3"));
+    }
+}
+
+/// A proxy that is started first waits for its cluster to be formed, and so do its clients.
+#[test]
+fn a_proxy_may_be_there_before_its_cluster() {
+    let directives = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
+    let Some(node) = Server::redis(&directives) else { return };
+    let proxy = Keyway::proxy(&[node.address()], &["--workers", "1"]);
+    let mut client = proxy.client();
+    client.try_send(&["INCR", "early"]).expect("it is sent");
+    assert_eq!(proxy.client().call(&["PING"]), Reply::simple("PONG"));
+    wait_for("the node is asked what it knows", Duration::from_secs(30), || {
+        calls(&node, "cluster|nodes") > 1
+    });
+    node.client().ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    assert_eq!(client.reply(), Reply::Integer(1));
+}
+
+/// Two of three primaries are away: the third stops taking writes by itself, its clients are told so when the
+/// ride-out is over, and what was not acknowledged is nowhere. When the others are back all goes on.
+#[test]
+fn the_minority_of_a_cluster_takes_no_writes_and_says_so() {
+    let soon = ["--cluster-node-timeout", "1000"];
+    let Some(mut cluster) = Cluster::of(&[Kind::Redis; 3], 0, &soon) else { return };
+    let yaml = "workers: 1\ntiming:\n  ride_out: 300ms\n";
+    let proxy = Keyway::proxy_with(&cluster.seeds(), yaml);
+    reach_all(&cluster, &proxy);
+    let key = cluster.key_of(2, "minority");
+    let mut client = proxy.client();
+    let mut acknowledged = client.integer(&["INCR", &key]);
+    cluster.node_mut(0).pause();
+    cluster.node_mut(1).pause();
+    wait_for("writes are refused", Duration::from_secs(30), || {
+        match client.call(&["INCR", &key]) {
+            Reply::Integer(count) => {
+                acknowledged += 1;
+                assert_eq!(count, acknowledged);
+                false
+            }
+            Reply::Error(line) => {
+                assert!(line.starts_with(b"CLUSTERDOWN "), "{}", String::from_utf8_lossy(&line));
+                true
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+    cluster.node_mut(0).resume();
+    cluster.node_mut(1).resume();
+    wait_for("writes are taken", Duration::from_secs(30), || {
+        let reply = client.call(&["INCR", &key]);
+        acknowledged += i64::from(reply.as_integer().is_some());
+        reply.as_integer() == Some(acknowledged)
+    });
 }
