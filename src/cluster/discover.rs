@@ -107,8 +107,11 @@ impl View {
 
     /// How many slots have an owner.
     pub fn slots_covered(&self) -> usize {
-        let owned = |slot| self.nodes.iter().any(|node| node.slots.contains(slot));
-        Slot::all().filter(|&slot| owned(slot)).count()
+        let mut covered = SlotSet::new();
+        for slot in self.nodes.iter().flat_map(|node| node.slots.iter()) {
+            covered.insert(slot);
+        }
+        covered.len()
     }
 
     /// How many slots are being moved, as far as the node that answered knows.

@@ -40,7 +40,7 @@ pub struct ProxyConfig {
     pub backend: BackendConfig,
     /// Where commands that only read are sent.
     pub read_from: ReadFromConfig,
-    /// Whether clients may use PROXY REFRESH, PROXY PAUSE and PROXY RESUME.
+    /// Whether clients may use PROXY REFRESH, PAUSE and RESUME, and CONFIG SET and RESETSTAT of the proxy.
     pub admin_commands: bool,
     /// The address that CLUSTER replies name instead of the one a client is connected to.
     #[serde(with = "endpoint_option")]

@@ -9,6 +9,7 @@ use crate::command::{Categories, Spec, all, describe};
 use crate::resp::{Encoder, Request, parse_i64};
 use crate::value::{Case, glob_match};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// What a client may not call itself.
 pub(super) const BAD_NAME: &str =
@@ -107,9 +108,9 @@ pub(super) fn client(client: &mut Client, request: &Request<'_>, spec: &Spec, ou
 /// CONFIG GET: what of a server's parameters is true of the proxy.
 pub(super) fn config_get(request: &Request<'_>, env: &Env<'_>, reply: &mut Encoder<'_>) {
     let options = env.options;
-    let slow_us = match options.slow_after.as_micros() {
-        0 => "-1".to_owned(),
-        micros => micros.to_string(),
+    let slow_us = match options.slow_after {
+        Duration::ZERO => "-1".to_owned(),
+        after => after.as_micros().to_string(),
     };
     let parameters: [(&str, String); 13] = [
         ("appendonly", "no".to_owned()),

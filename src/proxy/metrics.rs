@@ -421,6 +421,28 @@ impl WorkerMetrics {
         errors.iter().map(|(code, count)| (code.to_string(), *count)).collect()
     }
 
+    /// Forgets what was counted; what is there now (clients, connections, what waits) stays. Only the writer
+    /// may call this.
+    pub(super) fn reset(&self) {
+        let durations = self.commands.0.iter().map(|command| &command.duration);
+        let durations = durations.chain([&self.backend_duration]);
+        let buckets = durations.flat_map(|of| of.buckets.iter().chain([&of.sum_us]));
+        let cells = [
+            &self.clients_total,
+            &self.unsupported,
+            &self.messages,
+            &self.auth_failures,
+            &self.client_read_bytes,
+            &self.client_written_bytes,
+            &self.retries,
+        ];
+        let cells = cells.into_iter().chain(buckets);
+        let cells = cells.chain(self.commands.0.iter().flat_map(|command| &command.outcomes));
+        let cells = cells.chain(&self.clients_ended).chain(&self.redirects);
+        cells.chain(&self.rideout_events).for_each(|cell| cell.set(0));
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The cells of a node, made when they are first asked for.
     pub fn node(&self, endpoint: &Endpoint) -> Arc<NodeMetrics> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);

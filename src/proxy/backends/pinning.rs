@@ -83,7 +83,8 @@ impl Backends {
 
     /// A connection that `owner` has to itself for its transaction or its wait. Who tracks has its
     /// lane's connection to itself already, and a node that is to leave out what a client writes
-    /// itself knows the client by that connection: so it is that one, unless it is held.
+    /// itself knows the client by that connection: so it is that one, unless a WATCH holds it, and as soon
+    /// as nothing of an earlier transaction is on its way back.
     ///
     /// # Errors
     /// Why there is none now.
@@ -99,8 +100,15 @@ impl Backends {
         }
         let id = self.route_to(endpoint, Lane { id: lane, large: false }, now)?;
         let link = &mut self.links[id.index()];
-        if link.role != Role::Shared {
-            return self.pin_to(endpoint, lane, owner, now);
+        match link.role {
+            Role::Shared => {}
+            Role::Cleaning => {
+                let why = "what an earlier transaction left there is being taken back".to_owned();
+                return Err(NoRoute::Down(endpoint.clone(), why));
+            }
+            Role::Held(_) | Role::Blocked(_) | Role::Idle(_) => {
+                return self.pin_to(endpoint, lane, owner, now);
+            }
         }
         link.role = Role::Held(owner);
         link.lent = true;

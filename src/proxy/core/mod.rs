@@ -12,6 +12,7 @@
 mod answers;
 mod blocking;
 mod clients;
+mod configure;
 mod confirm;
 mod exec;
 mod feeds;

@@ -2,11 +2,14 @@
 //! not in the table: it is looked for where a name is found in no row.
 
 use super::clients::Pause;
+use super::configure::CHANGEABLE;
 use super::road::{Answer, Finish, Query};
 use super::{Core, Dispatched, SessionId};
 use crate::proxy::explain::explain;
 use crate::proxy::local;
 use crate::proxy::metrics::{ClientEnd, LinkEnd, Outcome, Redirect};
+use crate::proxy::options::Options;
+use crate::proxy::replicas::ReadFrom;
 use crate::proxy::show::{Cell, Table};
 use crate::resp::{Encoder, Request};
 use std::collections::BTreeMap;
@@ -332,45 +335,65 @@ impl Core {
         Table::new(&["code", "count"], rows.collect())
     }
 
-    /// What counts now; secrets are not among it.
+    /// What counts now, what would if nobody had said anything, and what CONFIG SET may change. Of secrets only
+    /// whether there are any.
     fn show_config(&self) -> Table {
-        let options = &self.options;
-        let time = |time: Duration| Cell::from(format!("{time:?}"));
-        let rows: Vec<(&str, Cell)> = vec![
-            ("clients_max", options.clients_max.into()),
-            ("client_inflight_max", options.client_inflight_max.into()),
-            ("client_output_soft", options.client_output_soft.into()),
-            ("client_output_hard", options.client_output_hard.into()),
-            ("client_input_bytes", options.client_input_bytes.into()),
-            ("subscriber_output", options.subscriber_output.into()),
-            ("subscriber_output_soft", options.subscriber_output_soft.into()),
-            ("subscriber_output_time", time(options.subscriber_output_time)),
-            ("request_bytes", options.limits.request_bytes.into()),
-            ("arguments_max", options.limits.arguments_max.into()),
-            ("bulk_bytes", options.limits.bulk_bytes.into()),
-            ("inline_bytes", options.limits.inline_bytes.into()),
-            ("reply_depth", options.limits.reply_depth.into()),
-            ("gather_bytes", options.gather_bytes.into()),
-            ("large_bytes", options.large_bytes.into()),
-            ("ride_out_bytes", options.ride_out_bytes.into()),
-            ("redirects_max", u64::from(options.redirects_max).into()),
-            ("idle_timeout", time(options.idle_timeout)),
-            ("handshake_timeout", time(options.handshake_timeout)),
-            ("request_timeout", time(options.request_timeout)),
-            ("connect_timeout", time(options.connect_timeout)),
-            ("suspect_after", time(options.suspect_after)),
-            ("backend_timeout", time(options.backend_timeout)),
-            ("slow_after", time(options.slow_after)),
-            ("ride_out", time(options.ride_out)),
-            ("refresh", time(options.refresh)),
-            ("refresh_min", time(options.refresh_min)),
-            ("drain_timeout", time(options.drain_timeout)),
-            ("admin_commands", if options.admin_commands { "yes" } else { "no" }.into()),
-            ("password", if options.password.is_some() { "set" } else { "not set" }.into()),
-        ];
-        let rows = rows.into_iter().map(|(name, value)| vec![name.into(), value]).collect();
-        Table::new(&["name", "value"], rows)
+        let defaults = config_values(&Options::default()).into_iter().map(|(_, value)| value);
+        let rows = config_values(&self.options).into_iter().zip(defaults);
+        let rows = rows.map(|((name, value), default)| {
+            let changeable = self.options.admin_commands && CHANGEABLE.contains(&name);
+            vec![name.into(), value, default, if changeable { "yes" } else { "no" }.into()]
+        });
+        Table::new(&["name", "value", "default", "changeable"], rows.collect())
     }
+}
+
+/// Each option, as the configuration calls it.
+fn config_values(options: &Options) -> Vec<(&'static str, Cell)> {
+    let time = |time: Duration| Cell::from(format!("{time:?}"));
+    let yes = |is: bool| Cell::from(if is { "yes" } else { "no" });
+    let set = |is: bool| Cell::from(if is { "set" } else { "not set" });
+    let reads = ReadFrom::ALL.iter().find(|(_, from)| *from == options.read_from);
+    vec![
+        ("clients_max", options.clients_max.into()),
+        ("client_inflight_max", options.client_inflight_max.into()),
+        ("client_output_soft", options.client_output_soft.into()),
+        ("client_output_hard", options.client_output_hard.into()),
+        ("client_input_bytes", options.client_input_bytes.into()),
+        ("subscriber_output", options.subscriber_output.into()),
+        ("subscriber_output_soft", options.subscriber_output_soft.into()),
+        ("subscriber_output_time", time(options.subscriber_output_time)),
+        ("request_bytes", options.limits.request_bytes.into()),
+        ("arguments_max", options.limits.arguments_max.into()),
+        ("bulk_bytes", options.limits.bulk_bytes.into()),
+        ("inline_bytes", options.limits.inline_bytes.into()),
+        ("reply_depth", options.limits.reply_depth.into()),
+        ("gather_bytes", options.gather_bytes.into()),
+        ("large_bytes", options.large_bytes.into()),
+        ("ride_out_bytes", options.ride_out_bytes.into()),
+        ("pinned_max", options.pinned_max.into()),
+        ("transaction_bytes", options.transaction_bytes.into()),
+        ("script_bytes", options.script_bytes.into()),
+        ("redirects_max", u64::from(options.redirects_max).into()),
+        ("idle_timeout", time(options.idle_timeout)),
+        ("handshake_timeout", time(options.handshake_timeout)),
+        ("request_timeout", time(options.request_timeout)),
+        ("connect_timeout", time(options.connect_timeout)),
+        ("suspect_after", time(options.suspect_after)),
+        ("backend_timeout", time(options.backend_timeout)),
+        ("slow_after", time(options.slow_after)),
+        ("ride_out", time(options.ride_out)),
+        ("wake_pause", time(options.wake_pause)),
+        ("refresh", time(options.refresh)),
+        ("refresh_min", time(options.refresh_min)),
+        ("drain_timeout", time(options.drain_timeout)),
+        ("read_from", reads.map_or("", |(word, _)| word).into()),
+        ("max_lag", time(options.max_lag)),
+        ("protected_mode", yes(options.protected_mode)),
+        ("admin_commands", yes(options.admin_commands)),
+        ("password", set(options.password.is_some())),
+        ("backend_password", set(options.backend_password.is_some())),
+    ]
 }
 
 fn help(reply: &mut Encoder<'_>) {

@@ -336,6 +336,12 @@ impl Core {
             Class::Pinned if spec.name == "monitor" => return self.monitor(id, spec, now),
             Class::Pinned if spec.name == "client|tracking" => return self.track(id, spec, now),
             Class::Pinned if spec.name == "client|caching" => return self.cache(id, spec, now),
+            Class::Refused
+                if self.options.admin_commands
+                    && matches!(spec.name, "config|set" | "config|resetstat") =>
+            {
+                return self.configure(id, spec, now);
+            }
             Class::Pinned | Class::Refused => Err(route::refusal(spec)),
             Class::OneSlot | Class::AllOrNothing => unreachable!("routed before"),
         };

@@ -4,6 +4,7 @@
 //! None of this is on the way of a request. A client has at most as many questions under way as it
 //! has requests, so the queues between workers are bounded by the limits of clients.
 
+use super::configure::Setting;
 use super::proxy_commands::Rows;
 use super::slow::SlowRequest;
 use super::trackers::Invalidated;
@@ -77,6 +78,10 @@ pub(super) enum Query {
     ForgetSlow,
     /// From here on what its clients send is shown to monitors.
     Monitored,
+    /// From here on it goes by these.
+    Configure(Vec<Setting>),
+    /// What it has counted is forgotten.
+    ResetStats,
     /// Whether the client with this number is one of its: its own number plus one if so.
     Find(u64),
 }
@@ -221,6 +226,14 @@ impl Core {
             Query::ForgetSlow => self.forget_slow(),
             Query::Monitored => {
                 self.take_monitoring();
+                Answer::default()
+            }
+            Query::Configure(settings) => {
+                self.take_settings(settings);
+                Answer::default()
+            }
+            Query::ResetStats => {
+                self.metrics.reset();
                 Answer::default()
             }
             Query::Find(client) => {

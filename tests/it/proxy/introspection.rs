@@ -75,7 +75,14 @@ fn proxy_show_tells_people_in_columns_and_programs_in_maps() {
     assert_eq!(slots.lines().count(), 4, "{slots}");
     let pools = client.text(&["PROXY", "SHOW", "POOLS"]);
     assert!(pools.contains("shared") && pools.contains("ready"), "{pools}");
-    assert!(client.text(&["PROXY", "SHOW", "CONFIG"]).contains("ride_out "));
+    let config = client.text(&["PROXY", "SHOW", "CONFIG"]);
+    let option = |name: &str| -> Vec<&str> {
+        let line = config.lines().find(|line| line.split_whitespace().next() == Some(name));
+        line.map(|line| line.split_whitespace().skip(1).collect()).unwrap_or_default()
+    };
+    assert_eq!(option("name"), ["value", "default", "changeable"]);
+    assert_eq!(option("ride_out"), ["30s", "30s", "no"]);
+    assert_eq!(option("slow_after"), ["10ms", "10ms", "no"]);
 
     let mut resp3 = proxy.client_resp3();
     resp3.ok(&["CLIENT", "SETNAME", "me"]);
@@ -104,6 +111,41 @@ fn an_operator_may_hold_everybody_and_let_them_go() {
     client.try_send(&["PING"]).expect("it is sent");
     operator.ok(&["PROXY", "RESUME"]);
     assert_eq!(client.reply(), Reply::simple("PONG"));
+}
+
+/// What is the proxy's own of CONFIG SET and RESETSTAT, for every worker at once.
+#[test]
+fn an_operator_may_change_what_is_slow_and_begin_to_count_anew() {
+    let yaml = "workers: 2\nadmin_commands: true\ntiming:\n  slow_after: 1s\n";
+    let Some((cluster, proxy)) = redis_and_proxy(yaml) else { return };
+    let mut clients: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    let mut operator = proxy.client();
+    operator.ok(&["CONFIG", "SET", "slowlog-log-slower-than", "0", "timeout", "1000"]);
+    for client in &mut clients {
+        let told = client.call(&["CONFIG", "GET", "slowlog-log-*", "timeout"]);
+        let words = ["slowlog-log-slower-than", "0", "timeout", "1000"].map(Reply::bulk);
+        assert_eq!(told, Reply::Array(words.to_vec()), "on its worker");
+        client.ok(&["SET", &cluster.key_of(0, "slow"), "1"]);
+    }
+    let shown = operator.text(&["PROXY", "SHOW", "CONFIG"]);
+    let slow = shown.lines().find(|line| line.starts_with("slow_after ")).expect("it is shown");
+    let words: Vec<&str> = slow.split_whitespace().collect();
+    assert_eq!(words, ["slow_after", "1ns", "10ms", "yes"]);
+    let Reply::Array(noted) = operator.call(&["SLOWLOG", "GET", "-1"]) else { panic!("no list") };
+    let sets = noted.iter().filter(|entry| format!("{entry:?}").contains("SET")).count();
+    assert!(sets >= 4, "{noted:?}");
+    let refused = operator.call(&["CONFIG", "SET", "timeout", "5", "hz", "10"]);
+    assert!(refused.as_error().is_some_and(|line| line.starts_with(b"ERR CONFIG SET failed")));
+    let kept = Reply::Array(["timeout", "1000"].map(Reply::bulk).to_vec());
+    assert_eq!(operator.call(&["CONFIG", "GET", "timeout"]), kept, "all of it, or none");
+
+    operator.ok(&["CONFIG", "RESETSTAT"]);
+    let stats = operator.text(&["INFO", "commandstats"]);
+    assert!(!stats.contains("cmdstat_set:"), "{stats}");
+    assert_eq!(field(&mut operator, "clients", "connected_clients"), "5");
+    assert!(!operator.text(&["INFO", "errorstats"]).contains("errorstat_"));
+    clients[0].ok(&["SET", &cluster.key_of(0, "slow"), "1"]);
+    assert!(field(&mut operator, "commandstats", "cmdstat_set").starts_with("calls=1,"));
 }
 
 #[test]

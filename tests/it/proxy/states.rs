@@ -153,7 +153,7 @@ fn users_of_the_nodes_are_not_the_proxys_and_that_is_said() {
 /// Who a client is: one gives the password, and twenty others on the same connections to the nodes are still
 /// strangers.
 #[test]
-fn a_client_that_has_authenticated_has_for_itself_alone() {
+fn a_client_that_authenticates_does_so_for_itself_alone() {
     let Some(cluster) = Cluster::redis(3, 0) else { return };
     let proxy = Keyway::proxy_with(&cluster.seeds(), "workers: 1\npassword: right\n");
     let key = cluster.key_of(0, "own");

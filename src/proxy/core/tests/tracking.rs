@@ -113,6 +113,27 @@ fn a_lost_connection_or_a_moved_slot_makes_everything_old() {
     assert!(world.core.trackers.is_empty() && world.tracked(NODE_A).is_empty());
 }
 
+/// Another connection would tell the client of its own writes (NOLOOP), and make it forget all when it is
+/// closed some day.
+#[test]
+fn a_transaction_waits_until_nothing_of_the_one_before_is_on_its_way_back() {
+    let mut world = World::new();
+    let client = world.tracker();
+    let own = world.tracked(NODE_A)[0];
+    world.send(client, "MULTI|SET b 1|EXEC x|MULTI|SET b 2|EXEC");
+    assert_eq!(world.asked_on(own), "MULTI | SET b 1 | DISCARD");
+    world.pass(Duration::from_millis(50));
+    world.connect_all();
+    assert_eq!((world.tracked(NODE_A), world.asked_on(own)), (vec![own], String::new()));
+    world.say_on(own, "+OK\r\n+QUEUED\r\n+OK\r\n");
+    world.pass(Duration::from_millis(200));
+    assert_eq!(world.asked_on(own), "MULTI | SET b 2 | EXEC");
+    world.say_on(own, "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n");
+    let told = world.told(client);
+    assert!(told.starts_with("+OK|+QUEUED|-EXECABORT ") && told.ends_with("|+OK|+QUEUED|*1|+OK|"));
+    assert_eq!(world.tracked(NODE_A), [own]);
+}
+
 #[test]
 fn a_node_that_cannot_track_is_named() {
     let mut world = World::new();

@@ -1,0 +1,232 @@
+//! What becomes of readings, in whatever order and from whomever they come.
+
+use super::*;
+use crate::cluster::ViewNode;
+
+const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+fn view(lines: &[(&str, u16, u64, &str)]) -> View {
+    let text: String = lines
+        .iter()
+        .enumerate()
+        .map(|(i, (id, port, epoch, slots))| {
+            let myself = if i == 0 { "myself,master" } else { "master" };
+            format!("{id} 127.0.0.1:{port}@1{port} {myself} - 0 0 {epoch} connected {slots}\n")
+        })
+        .collect();
+    View::parse(&text, "127.0.0.1").expect("valid")
+}
+
+fn at(port: u16) -> Endpoint {
+    Endpoint::new("127.0.0.1", port)
+}
+
+fn slot(number: u16) -> Slot {
+    Slot::new(number).expect("in range")
+}
+
+fn owner(map: &ClusterMap, number: u16) -> Option<u16> {
+    let topology = map.current().load();
+    topology.owner(slot(number)).map(|node| topology.node(node).endpoint.port)
+}
+
+struct Clock(Instant);
+
+impl Clock {
+    fn tick(&mut self) -> Instant {
+        self.0 += Duration::from_millis(1);
+        self.0
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "tests need some start")]
+fn clock() -> Clock {
+    Clock(Instant::now())
+}
+
+#[test]
+fn a_reading_never_undoes_what_was_learned_after_it_began() {
+    let (map, mut clock) = (ClusterMap::default(), clock());
+    let both = view(&[(A, 7000, 1, "0-99"), (B, 7001, 2, "100-16383")]);
+    map.publish(&both, &at(7000), clock.tick(), clock.tick());
+    let began = clock.tick();
+    assert!(map.learn(slot(5), &at(7001), clock.tick()));
+    assert!(!map.learn(slot(5), &at(7001), clock.tick()), "the same again is nothing new");
+    assert_eq!(map.publish(&both, &at(7000), began, clock.tick()), Reading::Unchanged);
+    assert_eq!(owner(&map, 5), Some(7001));
+    let changed = map.publish(&both, &at(7000), clock.tick(), clock.tick());
+    let text = "slots 5-5: 127.0.0.1:7001 -> 127.0.0.1:7000";
+    assert_eq!(changed, Reading::Changed(vec![text.to_owned()]));
+}
+
+/// Two primaries of one epoch settle that among themselves some time after a cluster was made. Clients
+/// that keep values would be told to forget all of them.
+#[test]
+fn another_epoch_of_the_same_owners_is_not_another_map() {
+    let (map, mut clock) = (ClusterMap::default(), clock());
+    let before = view(&[(A, 7000, 1, "0-99"), (B, 7001, 1, "100-16383")]);
+    map.publish(&before, &at(7000), clock.tick(), clock.tick());
+    let generation = map.current().load().generation();
+    let after = view(&[(A, 7000, 1, "0-99"), (B, 7001, 2, "100-16383")]);
+    let reading = map.publish(&after, &at(7000), clock.tick(), clock.tick());
+    assert_eq!(reading, Reading::Unchanged);
+    let topology = map.current().load();
+    assert_eq!(topology.generation(), generation);
+    let node = topology.owner(slot(500)).expect("an owner");
+    assert_eq!(topology.node(node).config_epoch, Epoch(2), "it is shown all the same");
+}
+
+#[test]
+fn each_node_tells_the_same_map_in_an_order_of_its_own() {
+    let map = ClusterMap::default();
+    let lines = [(A, 1, 1, "0-9"), (B, 2, 2, "10-19")];
+    let mut clock = clock();
+    let mut read = |lines: &[_], from| {
+        let (began, ended) = (clock.tick(), clock.tick());
+        map.publish(&view(lines), &at(from), began, ended)
+    };
+    assert!(matches!(read(&lines, 1), Reading::Changed(_)));
+    let generation = map.current().load().generation();
+    assert_eq!(read(&[lines[1], lines[0]], 2), Reading::Unchanged);
+    assert_eq!(map.current().load().generation(), generation);
+    assert_eq!((owner(&map, 0), owner(&map, 10)), (Some(1), Some(2)));
+}
+
+/// The worst that slots can be spread: a thousand nodes, none of which has two slots side by side.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "it is about time that passes")]
+fn a_thousand_nodes_and_as_many_ranges_as_slots_are_read_at_once() {
+    const NODES: usize = 1_000;
+    let line = |node: usize, myself: usize| {
+        let flags = if node == myself { "myself,master" } else { "master" };
+        let slots = (node..Slot::COUNT).step_by(NODES);
+        let slots: Vec<String> = slots.map(|slot| slot.to_string()).collect();
+        let port = 7000 + node;
+        let slots = slots.join(" ");
+        format!("{node:040x} 127.0.0.1:{port}@1{port} {flags} - 0 0 {node} connected {slots}\n")
+    };
+    let first: String = (0..NODES).map(|node| line(node, 0)).collect();
+    let another: String = (0..NODES).rev().map(|node| line(node, 7)).collect();
+    let map = ClusterMap::default();
+    let (mut clock, begun) = (clock(), std::time::Instant::now());
+    for (text, from) in [(&first, 7000), (&another, 7007)] {
+        let view = View::parse(text, "127.0.0.1").expect("valid");
+        let reading = map.publish(&view, &at(from), clock.tick(), clock.tick());
+        assert_eq!(reading == Reading::Unchanged, from != 7000);
+    }
+    let took = begun.elapsed() / 2;
+    println!("measured: a reading of {NODES} nodes and 16,384 ranges took {took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(
+        (0..Slot::COUNT)
+            .step_by(997)
+            .all(|number| { owner(&map, number as u16) == Some(7000 + (number % NODES) as u16) })
+    );
+}
+
+#[test]
+fn a_redirect_to_an_unknown_node_adds_it() {
+    let (map, mut clock) = (ClusterMap::default(), clock());
+    let alone = view(&[(A, 7000, 1, "0-16383")]);
+    map.publish(&alone, &at(7000), clock.tick(), clock.tick());
+    let generation = map.current().load().generation();
+    assert!(map.learn(slot(5), &at(7009), clock.tick()));
+    assert_eq!((owner(&map, 5), owner(&map, 6)), (Some(7009), Some(7000)));
+    assert!(map.current().load().generation() > generation);
+}
+
+#[test]
+fn unknown_nodes_are_limited() {
+    let (map, mut clock) = (ClusterMap::default(), clock());
+    for port in 1..=200 {
+        map.learn(slot(port), &at(port), clock.tick());
+    }
+    assert_eq!(map.current().load().nodes().len(), UNKNOWN_NODES_MAX);
+}
+
+#[test]
+fn an_older_story_is_believed_only_when_everyone_tells_it() {
+    let (map, mut clock) = (ClusterMap::default(), clock());
+    let good = view(&[(A, 7000, 5, "0-99"), (B, 7001, 6, "100-16383")]);
+    map.publish(&good, &at(7000), clock.tick(), clock.tick());
+    // A node that was cut off still thinks that it owns everything, at an old epoch.
+    let stale = view(&[(B, 7001, 2, "0-16383"), (A, 7000, 1, "")]);
+    assert_eq!(map.publish(&stale, &at(7001), clock.tick(), clock.tick()), Reading::Doubted);
+    assert_eq!(map.publish(&stale, &at(7001), clock.tick(), clock.tick()), Reading::Doubted);
+    // One that lost its memory knows nobody.
+    let empty = view(&[(A, 7000, 0, "")]);
+    map.publish(&good, &at(7000), clock.tick(), clock.tick());
+    assert_eq!(map.publish(&empty, &at(7000), clock.tick(), clock.tick()), Reading::Doubted);
+    assert_eq!((owner(&map, 5), owner(&map, 500)), (Some(7000), Some(7001)));
+    // A cluster that was reset and made again tells a new story with one voice.
+    let reset = view(&[(A, 7000, 1, "100-16383"), (B, 7001, 2, "0-99")]);
+    map.publish(&reset, &at(7000), clock.tick(), clock.tick());
+    let told = map.publish(&reset, &at(7001), clock.tick(), clock.tick());
+    assert!(matches!(told, Reading::Changed(_)));
+    assert_eq!((owner(&map, 5), owner(&map, 500)), (Some(7001), Some(7000)));
+}
+
+#[test]
+fn the_highest_epoch_wins_where_two_nodes_claim_a_slot() {
+    let (map, mut clock) = (ClusterMap::default(), clock());
+    let both = view(&[(A, 7000, 1, "0-16383"), (B, 7001, 2, "7")]);
+    map.publish(&both, &at(7000), clock.tick(), clock.tick());
+    assert_eq!((owner(&map, 7), owner(&map, 8)), (Some(7001), Some(7000)));
+}
+
+/// What a node tells of itself: its id, port, epoch and slots.
+type Row<'a> = (&'a str, u16, u64, &'a str);
+
+/// A walk that begins, and the slots that its next round visits, by what the nodes tell.
+fn walk(map: &ClusterMap, clock: &mut Clock, told: &[Row<'_>]) -> Vec<u16> {
+    const NOW: u64 = 50_000_000;
+    let began = {
+        let mut changes = map.changes();
+        changes.tick(NOW);
+        changes.begin(NOW)
+    };
+    let told: Vec<ViewNode> = told.iter().map(|row| view(&[*row]).nodes.remove(0)).collect();
+    map.survey(&told, clock.tick());
+    let topology = map.current().load();
+    let changes = &mut *map.changes();
+    let Some(next) = changes.next_round(&topology, began, NOW) else { return Vec::new() };
+    changes.stops(&topology, next).into_iter().map(Slot::number).collect()
+}
+
+#[test]
+fn what_the_nodes_tell_at_the_end_of_a_round_sends_a_walk_round_again() {
+    let (map, mut clock) = (ClusterMap::default(), clock());
+    let before = [(A, 7000, 1, "0-99"), (B, 7001, 2, "100-16383")];
+    map.publish(&view(&before), &at(7000), clock.tick(), clock.tick());
+    let rows: &[(&str, [Row<'_>; 2], &[u16])] = &[
+        ("at rest", before, &[]),
+        ("moved", [(A, 7000, 3, "0-100"), (B, 7001, 2, "101-16383")], &[100]),
+        ("known", [(A, 7000, 3, "0-100"), (B, 7001, 2, "101-16383")], &[]),
+        ("not told to A", [(A, 7000, 3, "0-100"), (B, 7001, 4, "50 101-16383")], &[16_383]),
+        ("gone and back", [(A, 7000, 5, "0-49 51-100"), (B, 7001, 4, "50 101-16383")], &[100]),
+        (
+            "open",
+            [
+                (A, 7000, 5, "0-49 51-100 [7->-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb]"),
+                (B, 7001, 4, "50 101-16383"),
+            ],
+            &[100],
+        ),
+    ];
+    for (name, told, expected) in rows {
+        assert_eq!(walk(&map, &mut clock, told), *expected, "{name}");
+    }
+    assert_eq!(owner(&map, 100), Some(7000), "what was told is known");
+    let silent = &[(A, 7000, 5, "0-49 51-100")];
+    assert_eq!(walk(&map, &mut clock, silent), [16_383, 100], "given up, and no word from B");
+}
+
+#[test]
+fn the_lowest_version_counts() {
+    let map = ClusterMap::default();
+    for (port, version) in [(1, "7.2.4"), (2, "7.0.15"), (3, "10.0.0")] {
+        map.set_version(&at(port), version);
+    }
+    assert_eq!(map.lowest_version().as_deref(), Some("7.0.15"));
+}
