@@ -102,6 +102,8 @@ impl Member {
         }
         let wait = (self.options.node_timeout * VOTES_TIMEOUTS).max(VOTES_MIN);
         let quorum = self.quorum();
+        // An operator has chosen this replica: it has no rank, also where its primary dies in between.
+        let chosen = self.is_chosen_by_an_operator();
         // Whatever the votes say: a claim that is older than the primary's own would not hold.
         let claimed = self.view.node(primary).config_epoch;
         let asked = self.election.as_ref().and_then(|election| election.asked.as_ref());
@@ -109,15 +111,15 @@ impl Member {
             self.election = None;
         }
         let Some(election) = &self.election else {
-            self.schedule_election(now, primary, manual);
+            self.schedule_election(now, primary, chosen);
             return Err(Unfit::Waiting);
         };
         let age = now.instant.saturating_duration_since(election.starts);
         if age > wait * RETRY_AFTER {
-            self.schedule_election(now, primary, manual);
+            self.schedule_election(now, primary, chosen);
             return Err(Unfit::Waiting);
         }
-        if election.asked.is_none() && !manual {
+        if election.asked.is_none() && !chosen {
             self.fall_back_in_rank(primary);
         }
         let Some(election) = &mut self.election else { return Ok(()) };
@@ -181,8 +183,8 @@ impl Member {
             && age > options.replication_ping_period.saturating_add(timeout.saturating_mul(factor))
     }
 
-    fn schedule_election(&mut self, now: Now, primary: NodeKey, manual: bool) {
-        let (delay, rank, shard_rank) = if manual {
+    fn schedule_election(&mut self, now: Now, primary: NodeKey, chosen: bool) {
+        let (delay, rank, shard_rank) = if chosen {
             (Duration::ZERO, 0, 0)
         } else {
             let spread = Duration::from_millis(self.rng.random_range(0..START_SPREAD_MS));

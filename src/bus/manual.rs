@@ -162,6 +162,11 @@ impl Member {
         matches!(self.manual, Some(ManualFailover { part: Part::Ready, .. }))
     }
 
+    /// Whether CLUSTER FAILOVER was said to this replica, however far that is.
+    pub(super) fn is_chosen_by_an_operator(&self) -> bool {
+        self.manual.as_ref().is_some_and(|manual| !matches!(manual.part, Part::Yielding(_)))
+    }
+
     /// Forgets a manual failover; writes that were held back go on.
     pub(super) fn end_manual_failover(&mut self) {
         if let Some(ManualFailover { part: Part::Yielding(_), .. }) = self.manual.take() {

@@ -37,6 +37,7 @@ pub use codec::{
     HEADER_LEN, LIGHT_HEADER_LEN, PACKET_MAX, PacketError, STRANGER_PACKET_MAX, decode, encode,
     next_frame,
 };
+pub use guard::DataAtStart;
 pub use info::{LinkInfo, Stats};
 pub use manual::FailoverMode;
 pub use options::{BUS_PORT_OFFSET, InvalidIpRange, IpRange, LINK_BUFFER_MAX, Options};
@@ -85,8 +86,8 @@ pub struct Member {
     unfit: Option<Unfit>,
     /// CLUSTER FAILOVER, at either end.
     manual: Option<ManualFailover>,
-    /// Silent until then: our data is lost, and a replica may have it.
-    guarded_until: Option<Instant>,
+    /// Silent: our data is lost, or some of it, and a replica may have it.
+    guard: Option<guard::Guard>,
     /// Everyone is to hear at once of what we own, and since when: once for all that changed in this turn.
     announce_since: Option<Now>,
     /// What DEBUG has thrown away.
@@ -130,7 +131,7 @@ impl Member {
             election: None,
             unfit: None,
             manual: None,
-            guarded_until: None,
+            guard: None,
             announce_since: None,
             drops: Drops::default(),
             recheck_state: true,

@@ -50,6 +50,9 @@ pub struct Options {
     /// Whether a primary that has lost its data lets a replica take over
     /// (`cluster-empty-restart-guard`).
     pub empty_restart_guard: bool,
+    /// The same for one whose last writes may not have been on disk when it ended
+    /// (`cluster-stale-restart-guard`).
+    pub stale_restart_guard: bool,
     /// How long CLUSTER FAILOVER may take.
     pub manual_failover_timeout: Duration,
     /// The name that people gave this node (`cluster-announce-human-nodename`).
@@ -80,6 +83,7 @@ impl Options {
             replica_validity_factor: 10,
             replication_ping_period: Duration::from_secs(10),
             empty_restart_guard: true,
+            stale_restart_guard: true,
             manual_failover_timeout: super::manual::TIMEOUT,
             human_name: None,
             allow_from: Vec::new(),

@@ -11,7 +11,8 @@ use super::ownership::{self, Access};
 use super::pubsub::Post;
 use super::server::Server;
 use crate::bus::{
-    Applied, BUS_PORT_OFFSET, Broadcast, Change, IpRange, LINK_BUFFER_MAX, Member, Options,
+    Applied, BUS_PORT_OFFSET, Broadcast, Change, DataAtStart, IpRange, LINK_BUFFER_MAX, Member,
+    Options,
 };
 use crate::clock::Now;
 use crate::cluster::describe::EndpointKind;
@@ -32,13 +33,23 @@ impl Core {
         self.server.outputs.push_back(Output::Bus);
     }
 
-    /// Keeps the node silent for a while if it has slots and no data, and a replica may have it:
-    /// to be called once what is on disk has been loaded.
-    pub fn guard_empty_restart(&mut self, now: Now) {
-        let is_empty = self.keyspace.is_empty();
+    /// Keeps the node silent for a while if it has slots and not all of its data, and a replica may have
+    /// it: to be called once what is on disk has been loaded. `whole`: nothing was lost between the last
+    /// write and the disk.
+    pub fn guard_restart(&mut self, now: Now, whole: bool) {
+        let data = match whole {
+            _ if self.keyspace.is_empty() => DataAtStart::Empty,
+            true => DataAtStart::Whole,
+            false => DataAtStart::MaybeOld,
+        };
         if let Some(member) = &mut self.server.cluster {
-            member.guard_if_empty(now, is_empty);
+            member.guard_restart(now, data);
         }
+    }
+
+    /// Changes that no snapshot of this node's own has.
+    pub fn unsaved_changes(&self) -> u64 {
+        self.server.unsaved_changes()
     }
 
     /// The port for other nodes, if this is a node of a cluster.
@@ -281,6 +292,7 @@ fn options(directives: &Directives, host: &dyn Host) -> Options {
             directives.number("repl-ping-replica-period") as u64
         ),
         empty_restart_guard: directives.is("cluster-empty-restart-guard"),
+        stale_restart_guard: directives.is("cluster-stale-restart-guard"),
         human_name: Some(directives.text("cluster-announce-human-nodename"))
             .filter(|name| is_hostname(name))
             .map(str::to_owned),

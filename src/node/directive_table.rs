@@ -86,6 +86,7 @@ pub(super) const TABLE: &[Directive] = &[
     D::flag("cluster-replica-no-failover", "no").alias("cluster-slave-no-failover"),
     D::int("cluster-replica-validity-factor", 0, I32, "10").alias("cluster-slave-validity-factor"),
     D::flag("cluster-require-full-coverage", "yes"),
+    D::flag("cluster-stale-restart-guard", "yes"),
     D::flag("crash-log-enabled", "yes"),
     D::flag("crash-memcheck-enabled", "yes"),
     D::flag("daemonize", "no").at_start(),

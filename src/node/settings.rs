@@ -223,6 +223,7 @@ impl Settings {
         "cluster-replica-no-failover",
         "cluster-replica-validity-factor",
         "cluster-require-full-coverage",
+        "cluster-stale-restart-guard",
         "databases",
         "dbfilename",
         "dir",

@@ -3,6 +3,7 @@
 
 mod ledger;
 mod open_slots;
+mod restarts;
 mod rounds;
 
 use crate::support::{Client, Cluster, Kind, wait_for};

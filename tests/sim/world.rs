@@ -7,7 +7,9 @@
 use crate::checkers::Checkers;
 use crate::data::{Conn, Data};
 use crate::streams::Streams;
-use keyway::bus::{self, Change, Input, IpRange, LinkId, Member, Options, Output, Refusal};
+use keyway::bus::{
+    self, Change, DataAtStart, Input, IpRange, LinkId, Member, Options, Output, Refusal,
+};
 use keyway::clock::Now;
 use keyway::cluster::{Durable, HoldsBack, NodeId, Slot, SlotSet};
 use rand::rngs::SmallRng;
@@ -280,8 +282,10 @@ impl World {
         let member = Member::new(Self::options(self.node_timeout), Some(&saved), seed, self.now);
         self.hosts[host].member = member;
         self.hosts[host].alive = true;
+        // It has lost its power, and cannot know whether its last writes were on disk.
         let is_empty = self.hosts[host].data.is_empty();
-        self.hosts[host].member.guard_if_empty(self.now, is_empty);
+        let data = if is_empty { DataAtStart::Empty } else { DataAtStart::MaybeOld };
+        self.hosts[host].member.guard_restart(self.now, data);
         self.drain(host);
         self.begin(host);
     }

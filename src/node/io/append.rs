@@ -308,6 +308,11 @@ impl Append {
         self.complete.then_some(reached)
     }
 
+    /// Whether these files are all of the data.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     /// Tells the core how far the disk is, if that has changed.
     pub(super) fn tell(&mut self, core: &mut Core) -> bool {
         let on_disk = self.on_disk();

@@ -7,6 +7,7 @@ use super::copies::Copies;
 use super::feeds::Feeds;
 use super::free::Freer;
 use super::host::Sockets;
+use super::running::Keeps;
 use crate::bus::{Broadcast, Member, Source};
 use crate::clock::Now;
 use crate::cluster::SlotSet;
@@ -205,6 +206,15 @@ impl Engine {
     /// Whatever uses the append-only file.
     pub(super) fn with_append<R>(&self, use_it: impl FnOnce(&mut Append) -> R) -> Option<R> {
         self.append.borrow_mut().as_mut().map(use_it)
+    }
+
+    /// What a restart would find of what clients were told is done.
+    pub(super) fn keeps(&self) -> Keeps {
+        match (self.with_append(|append| append.is_complete()), self.append_policy.get()) {
+            (Some(true), Policy::Always) => Keeps::Synced,
+            (Some(true), _) => Keeps::Written,
+            _ => Keeps::Snapshots,
+        }
     }
 
     /// `appendonly` and `appendfsync` may be others.

@@ -16,6 +16,7 @@ mod migrate;
 mod new_file;
 mod persist;
 mod replica;
+mod running;
 mod snapshot;
 mod spool;
 mod stream;
@@ -34,6 +35,7 @@ use crate::config::node::{FatalConfig, NodeConfig};
 use crate::net::{Shutdown, before_sleep};
 use engine::Engine;
 use host::Sockets;
+use running::{Keeps, RunningNote};
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -151,6 +153,11 @@ async fn serve(mut core: Core, sockets: Rc<Sockets>) -> Result<ExitCode, NodeErr
         None => None,
         Some(bus_port) => Some((open_nodes_conf(&mut core)?, bus_port)),
     };
+    let note = nodes_conf.as_ref().map(|_| {
+        let beside = core.parameter("cluster-config-file");
+        RunningNote::beside(Path::new(&beside)).map(Rc::new)
+    });
+    let note = note.transpose().map_err(NodeError::io("reading the note of the last run"))?;
     let stop = Shutdown::on_signals().map_err(NodeError::io("listening for signals"))?;
     let (addresses, backlog) = (core.parameter("bind"), core.parameter("tcp-backlog"));
     let failed = |port: u16| {
@@ -206,11 +213,14 @@ async fn serve(mut core: Core, sockets: Rc<Sockets>) -> Result<ExitCode, NodeErr
         }
     };
     tokio::task::spawn_local(snapshot::run(engine.clone()));
-    tokio::task::spawn_local(sync_log(engine.clone()));
+    tokio::task::spawn_local(sync_log(engine.clone(), note.clone()));
     let loads = async {
         load::at_start(&engine).await.inspect(|()| {
             // Whatever this node has on disk is loaded by here.
-            engine.with_core(|core| core.guard_empty_restart(Now::read()));
+            let logs = engine.with_core(|core| core.parameter("appendonly")) == "yes";
+            let whole = note.as_ref().is_none_or(|note| note.data_is_whole(logs));
+            engine.with_core(|core| core.guard_restart(Now::read(), whole));
+            note.iter().for_each(|note| note.set(engine.keeps()));
             tracing::info!("Ready to accept connections");
         })
     };
@@ -241,6 +251,12 @@ async fn serve(mut core: Core, sockets: Rc<Sockets>) -> Result<ExitCode, NodeErr
     engine.sync_log().map_err(NodeError::io("writing the append-only file before the end"))?;
     if let Some(mesh) = &mesh {
         mesh.save().map_err(NodeError::io("Fatal: can't update cluster config file."))?;
+    }
+    if let Some(note) = &note
+        && (engine.keeps() != Keeps::Snapshots
+            || engine.with_core(|core| core.unsaved_changes()) == 0)
+    {
+        note.remove().map_err(NodeError::io("removing the note that this node runs"))?;
     }
     if let Some(pidfile) = &pidfile {
         remove_pidfile(pidfile);
@@ -274,10 +290,13 @@ fn remove_pidfile(path: &Path) {
 }
 
 /// `appendfsync everysec`
-async fn sync_log(engine: Rc<Engine>) {
+async fn sync_log(engine: Rc<Engine>, note: Option<Rc<RunningNote>>) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         engine.sync_log_behind();
+        if let Some(note) = note.as_ref().filter(|_| !engine.with_core(|core| core.is_loading())) {
+            note.set(engine.keeps());
+        }
     }
 }
 

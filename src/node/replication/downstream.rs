@@ -90,6 +90,8 @@ impl Ctx<'_> {
     pub(in crate::node) fn accept_replica(&mut self, asked: Option<(&[u8], Offset)>) {
         let id = self.session.id;
         let replication = &mut self.server.replication;
+        // It may have grown by more than its size since the last look.
+        replication.trim();
         let resume = asked.map(|(history, next)| {
             replication.history.resume(replication.backlog.as_ref(), history, next)
         });

@@ -163,7 +163,12 @@ impl Core {
             .map(|replica| (replica.ip(), replica.introduction.port))
             .find(|address| wanted.as_ref().is_none_or(|wanted| wanted == address));
         let address = match address {
-            None if late && failover.force => failover.target.clone(),
+            None if late && failover.force => {
+                if let Some((host, port)) = &failover.target {
+                    tracing::info!("Failover to {host}:{port} time out exceeded, failing over.");
+                }
+                failover.target.clone()
+            }
             None if late => {
                 tracing::info!("Aborting failover: Replica never caught up before timeout");
                 self.server.end_failover();

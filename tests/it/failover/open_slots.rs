@@ -81,6 +81,33 @@ fn a_replica_of_redis_is_not_told_of_slots() {
     assert!(!cluster.nodes()[3].log().contains("sending an error to its"), "it was told");
 }
 
+/// Where no replica is linked SETSLOT waits for nobody, and is told to nobody later: Valkey's way.
+#[test]
+fn a_slot_that_changes_while_no_replica_is_linked_is_answered_at_once() {
+    for primary in [Kind::Valkey, Kind::Keyway] {
+        let kinds = [primary, Kind::Keyway, Kind::Keyway];
+        let Some(mut cluster) = Cluster::mixed(&kinds, &[Kind::Keyway]) else { return };
+        let second = cluster.id(1);
+        cluster.node_mut(3).pause();
+        cluster.nodes()[0].client().integer(&["CLIENT", "KILL", "TYPE", "replica"]);
+        let alone = || cluster.nodes()[0].info("connected_slaves") == "0";
+        wait_for("the link to be gone", SOON, alone);
+        let words = ["7", "MIGRATING", &second, "TIMEOUT", "1"];
+        assert_eq!(set_slot(&cluster, 0, &words), Reply::simple("OK"), "{primary:?}");
+        cluster.node_mut(3).resume();
+        cluster.await_replicas_online();
+        let keys = write(&cluster, 0, 0, "behind", 1);
+        wait_for("the replica to go on", SOON, || {
+            let mut client = cluster.nodes()[3].client();
+            client.ok(&["READONLY"]);
+            client.call(&["EXISTS", &keys[0]]) == Reply::Integer(1)
+        });
+        assert_eq!(cluster.nodes()[0].info("sync_full"), "1", "it went on in the stream");
+        assert!(own_line(&cluster, 0).contains("[7->-"), "{primary:?}");
+        assert!(!own_line(&cluster, 3).contains('['), "{primary:?}");
+    }
+}
+
 fn joins(cluster: &Cluster, node: usize, primary: usize) {
     cluster.replicate(node, primary);
     let is_up = || cluster.nodes()[node].info("master_link_status") == "up";
