@@ -137,7 +137,8 @@ fn a_node_whose_disk_is_full_says_so_and_keeps_what_it_had() {
         .map(|entry| entry.expect("an entry").file_name())
         .collect();
     files.sort();
-    assert_eq!(files, ["filler", "nodes.conf"], "nothing half written stays");
+    let expected = ["filler", "nodes.conf", "nodes.conf.running"];
+    assert_eq!(files, expected, "nothing half written stays, and that it did not end in order");
 
     disk.make_room();
     node.restart();

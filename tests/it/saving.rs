@@ -232,3 +232,34 @@ fn a_damaged_file_is_not_started_with() {
         assert_eq!(std::fs::read(&path).expect("the file"), bad);
     }
 }
+
+/// What a fork would have copied is written out first, and then overwritten.
+#[test]
+fn a_snapshot_under_full_write_load_takes_hardly_any_memory() {
+    const KEYS: usize = 200_000;
+    let ours = Server::keyway_node(&["--enable-debug-command", "yes", "--save", ""]);
+    let mut client = ours.client();
+    client.ok(&["DEBUG", "POPULATE", &KEYS.to_string(), "key", "64"]);
+    let value = "w".repeat(64);
+    let mut written = 0;
+    // Overwrites all over the keys, as fast as they are answered, and says what memory there is in use.
+    let mut overwrite = || -> u64 {
+        let batch: Vec<Vec<String>> = (written..written + 1000)
+            .map(|n| vec!["SET".to_owned(), format!("key:{}", n * 7919 % KEYS), value.clone()])
+            .collect();
+        written += batch.len();
+        client.pipeline(&batch);
+        ours.info("used_memory").parse().expect("a number of bytes")
+    };
+    let before = (0..KEYS / 1000).map(|_| overwrite()).max().expect("batches");
+    assert_eq!(ours.client().text(&["BGSAVE"]), "Background saving started");
+    let (mut during, mut batches) = (0, 0);
+    while ours.info("rdb_bgsave_in_progress") == "1" {
+        during = overwrite().max(during);
+        batches += 1;
+    }
+    println!("{before} bytes; {during} in a snapshot with {batches},000 writes");
+    assert!(batches > 10, "{batches},000 writes came while it was made");
+    assert!(during * 10 < before * 11, "{before} bytes became {during}");
+    assert_eq!(ours.info("rdb_last_bgsave_status"), "ok");
+}

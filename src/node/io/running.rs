@@ -97,10 +97,16 @@ impl RunningNote {
 
     fn write(&self, keeps: Keeps) -> io::Result<()> {
         let beside = self.path.with_extension("running.tmp");
-        let mut file = File::create(&beside)?;
-        file.write_all(format!("{} {}\n", keeps.word(), self.boot).as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &self.path)?;
+        let mut replace = || {
+            let mut file = File::create(&beside)?;
+            file.write_all(format!("{} {}\n", keeps.word(), self.boot).as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&beside, &self.path)
+        };
+        replace().inspect_err(|_| {
+            // Half of a note must not stay behind and fill the disk further.
+            let _ = std::fs::remove_file(&beside);
+        })?;
         sync_folder_of(&self.path)
     }
 
