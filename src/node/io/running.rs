@@ -97,7 +97,7 @@ impl RunningNote {
 
     fn write(&self, keeps: Keeps) -> io::Result<()> {
         let beside = self.path.with_extension("running.tmp");
-        let mut replace = || {
+        let replace = || {
             let mut file = File::create(&beside)?;
             file.write_all(format!("{} {}\n", keeps.word(), self.boot).as_bytes())?;
             file.sync_all()?;
