@@ -26,24 +26,31 @@ pub fn write_monitored(
     write!(out, "{seconds}.{micros:06} [{database} {peer}]").expect("a vector takes all");
     for (place, arg) in request.args_from(0).enumerate() {
         out.push(b' ');
-        if is_secret(spec, request, place) {
-            out.extend_from_slice(b"\"(redacted)\"");
-        } else {
-            quote(out, arg);
-        }
+        quote(out, if is_secret(spec, request, place) { REDACTED } else { arg });
     }
 }
 
+/// Parameters of CONFIG SET whose values are secrets.
+const SECRETS: &[&str] =
+    &["requirepass", "masterauth", "masteruser", "tls-key-file-pass", "tls-client-key-file-pass"];
+/// Where MIGRATE's options begin: behind the host, the port, a key, the database and the timeout.
+const MIGRATE_OPTIONS: usize = 6;
+
+/// What stands in the place of a secret.
+pub(super) const REDACTED: &[u8] = b"(redacted)";
+
 /// Whether an argument is a password, or stands beside one.
-fn is_secret(spec: &Spec, request: &Request<'_>, place: usize) -> bool {
-    let behind = |word: &str, within: usize| {
-        (1..place)
-            .any(|at| request.arg(at).eq_ignore_ascii_case(word.as_bytes()) && place - at <= within)
+pub(super) fn is_secret(spec: &Spec, request: &Request<'_>, place: usize) -> bool {
+    let is = |at: usize, word: &str| request.arg(at).eq_ignore_ascii_case(word.as_bytes());
+    let behind = |word: &str, first: usize, within: usize| {
+        (first..place).any(|at| is(at, word) && place - at <= within)
     };
     match spec.name {
         "auth" => place > 0,
-        "hello" => behind("auth", 2),
-        "migrate" => behind("auth", 1) || behind("auth2", 2),
+        "hello" => behind("auth", 1, 2),
+        "migrate" => behind("auth", MIGRATE_OPTIONS, 1) || behind("auth2", MIGRATE_OPTIONS, 2),
+        "config|set" => place >= 3 && SECRETS.iter().any(|name| is(place - 1, name)),
+        "acl|setuser" => place >= 2,
         _ => false,
     }
 }
@@ -64,4 +71,44 @@ fn quote(out: &mut Vec<u8>, text: &[u8]) {
         }
     }
     out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{lookup_request, shortened};
+    use crate::resp::OwnedRequest;
+
+    #[test]
+    fn secrets_are_shown_to_nobody() {
+        for (given, shown) in [
+            ("AUTH secret", "AUTH *"),
+            ("auth alice secret", "auth * *"),
+            ("HELLO 3 AUTH alice secret SETNAME x", "HELLO 3 AUTH * * SETNAME x"),
+            ("CONFIG SET requirepass secret maxmemory 0", "CONFIG SET requirepass * maxmemory 0"),
+            ("CONFIG SET maxmemory 0 MASTERAUTH secret", "CONFIG SET maxmemory 0 MASTERAUTH *"),
+            ("CONFIG GET requirepass", "CONFIG GET requirepass"),
+            ("ACL SETUSER alice on >secret", "ACL SETUSER * * *"),
+            (
+                "MIGRATE auth auth2 auth auth 10 AUTH secret",
+                "MIGRATE auth auth2 auth auth 10 AUTH *",
+            ),
+            (
+                "MIGRATE h 1 k 0 10 COPY AUTH2 u secret KEYS",
+                "MIGRATE h 1 k 0 10 COPY AUTH2 * * KEYS",
+            ),
+            ("SET auth secret", "SET auth secret"),
+        ] {
+            let words: Vec<&str> = given.split(' ').collect();
+            let request = OwnedRequest::from_args(&words);
+            let request = request.as_request();
+            let spec = lookup_request(&request).expect("a command");
+            let kept = shortened(spec, &request).join(&b' ');
+            assert_eq!(String::from_utf8_lossy(&kept).replace("(redacted)", "*"), shown);
+            let mut line = Vec::new();
+            write_monitored(&mut line, spec, &request, 0, 0, &"peer");
+            let line = String::from_utf8_lossy(&line).replace("(redacted)", "*").replace('"', "");
+            assert_eq!(line, format!("0.000000 [0 peer] {shown}"));
+        }
+    }
 }

@@ -212,6 +212,6 @@ impl<'a> Ctx<'a> {
         let client = (self.session.addresses.peer.to_string(), self.session.name.clone());
         let entries_max = self.server.settings.slowlog_entries_max;
         let seconds = self.now.unix_ms / 1000;
-        self.server.slowlog.push(request, seconds, took, client, entries_max);
+        self.server.slowlog.push((spec, request), seconds, took, client, entries_max);
     }
 }

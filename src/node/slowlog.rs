@@ -1,6 +1,6 @@
 //! The commands that took long: SLOWLOG's entries.
 
-use crate::command::shortened;
+use crate::command::{Spec, shortened};
 use crate::resp::Request;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl SlowLog {
     /// Adds an entry; the oldest goes when there are `entries_max`.
     pub(super) fn push(
         &mut self,
-        request: &Request<'_>,
+        (spec, request): (&Spec, &Request<'_>),
         unix_seconds: u64,
         duration: Duration,
         client: (String, Box<str>),
@@ -42,7 +42,7 @@ impl SlowLog {
         let id = self.next_id;
         self.next_id += 1;
         let (peer, name) = client;
-        let args = shortened(request);
+        let args = shortened(spec, request);
         self.entries.push_front(SlowCall { id, unix_seconds, duration, args, peer, name });
         self.trim(entries_max);
     }
@@ -73,10 +73,11 @@ mod tests {
         let mut args = vec!["x".repeat(200); 40];
         args[0] = "SADD".to_owned();
         let mut log = SlowLog::default();
+        let sadd = crate::command::lookup(b"SADD").expect("a command");
         let request = OwnedRequest::from_args(&args);
         for _ in 0..3 {
             let client = ("127.0.0.1:1".to_owned(), "".into());
-            log.push(&request.as_request(), 1, Duration::from_millis(11), client, 2);
+            log.push((sadd, &request.as_request()), 1, Duration::from_millis(11), client, 2);
         }
         assert_eq!(log.entries().map(|entry| entry.id).collect::<Vec<_>>(), [2, 1]);
         let entry = log.entries().next().expect("two");

@@ -82,7 +82,7 @@ impl Core {
             number: self.shared.slow_requests.fetch_add(1, Ordering::Relaxed),
             unix_seconds: (self.outside.unix_us)() / 1_000_000,
             took_us,
-            args: shortened(&request),
+            args: shortened(entry.spec, &request),
             peer: session.client.peer.to_string(),
             name: session.client.names.as_ref().map_or_else(Vec::new, |names| names.name.clone()),
         };
