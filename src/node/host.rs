@@ -103,4 +103,8 @@ pub struct ProcessFigures {
     pub cpu_system_children: Duration,
     /// See [`ProcessFigures::cpu_system_children`].
     pub cpu_user_children: Duration,
+    /// The same two of the thread that asks: the one that runs commands.
+    pub cpu_system_thread: Duration,
+    /// See [`ProcessFigures::cpu_system_thread`].
+    pub cpu_user_thread: Duration,
 }

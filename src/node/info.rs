@@ -113,6 +113,9 @@ fn server(f: &mut Fields, ctx: &mut Ctx<'_>, figures: &ProcessFigures) {
     f.put("arch_bits", usize::BITS);
     f.put("monotonic_clock", "POSIX clock_gettime");
     f.put("multiplexing_api", "epoll");
+    // Rust's atomics are those of C11; no C of ours was compiled by gcc, for which Redis says 0.0.0.
+    f.put("atomicvar_api", "c11-builtin");
+    f.put("gcc_version", "0.0.0");
     f.put("process_id", figures.pid);
     f.put("process_supervised", "no");
     f.put("run_id", &server.run_id);
@@ -224,7 +227,10 @@ fn memory(f: &mut Fields, ctx: &mut Ctx<'_>, figures: &ProcessFigures) {
     f.put("mem_clients_normal", clients);
     f.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
     f.put("mem_allocator", "mimalloc");
-    f.zeros(&["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
+    f.put("active_defrag_running", 0);
+    let keyspace = ctx.keyspace.stats();
+    f.put("lazyfree_pending_objects", keyspace.freeing);
+    f.put("lazyfreed_objects", keyspace.freed);
 }
 
 fn persistence(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
@@ -359,6 +365,8 @@ fn cpu(f: &mut Fields, _: &mut Ctx<'_>, figures: &ProcessFigures) {
     f.put("used_cpu_user", seconds(figures.cpu_user));
     f.put("used_cpu_sys_children", seconds(figures.cpu_system_children));
     f.put("used_cpu_user_children", seconds(figures.cpu_user_children));
+    f.put("used_cpu_sys_main_thread", seconds(figures.cpu_system_thread));
+    f.put("used_cpu_user_main_thread", seconds(figures.cpu_user_thread));
 }
 
 fn commandstats(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {

@@ -7,6 +7,8 @@ use super::database::Database;
 use super::entry::Entry;
 use super::table::Table;
 use super::value::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Values that cost more allocations than this to free are handed over.
 pub const FREE_INLINE_MAX: usize = 64;
@@ -25,11 +27,45 @@ pub(super) enum Waste {
     Database(Box<Database>),
 }
 
+/// How many keys and values were handed over, and how many of them have been dropped since:
+/// threads that drop them write it, and nothing is decided by it.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pending: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Tally {
+    pub(super) fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Counts what is dropped from zero again.
+    pub(super) fn reset(&self) {
+        self.dropped.store(0, Ordering::Relaxed);
+    }
+}
+
 /// A list of things to be dropped: [`Send`], and that is all it is.
 #[derive(Debug, Default)]
 pub struct Garbage {
     waste: Vec<Waste>,
     keys: usize,
+    tally: Option<Arc<Tally>>,
+}
+
+impl Drop for Garbage {
+    fn drop(&mut self) {
+        self.waste.clear();
+        if let Some(tally) = &self.tally {
+            tally.pending.fetch_sub(self.keys as u64, Ordering::Relaxed);
+            tally.dropped.fetch_add(self.keys as u64, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Garbage {
@@ -46,9 +82,17 @@ impl Garbage {
         waste.into_iter().for_each(|waste| self.push(waste));
     }
 
-    pub(super) fn append(&mut self, other: Self) {
-        self.keys += other.keys;
-        self.waste.extend(other.waste);
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.keys += std::mem::take(&mut other.keys);
+        self.waste.append(&mut other.waste);
+    }
+
+    /// What waits, to be handed over: it is counted until it is dropped.
+    pub(super) fn take(&mut self, tally: &Arc<Tally>) -> Self {
+        let mut taken = std::mem::take(self);
+        tally.pending.fetch_add(taken.keys as u64, Ordering::Relaxed);
+        taken.tally = Some(Arc::clone(tally));
+        taken
     }
 
     /// Whether there is nothing to drop.
@@ -56,7 +100,7 @@ impl Garbage {
         self.waste.is_empty()
     }
 
-    /// How many keys it held: INFO's `lazyfree_pending_objects` sums these up.
+    /// How many keys it holds, or values that keys held.
     pub fn keys(&self) -> usize {
         self.keys
     }

@@ -7,7 +7,7 @@
 use super::database::Database;
 use super::db::Db;
 use super::entry::Entry;
-use super::garbage::{FREE_INLINE_MAX, Garbage, Waste};
+use super::garbage::{FREE_INLINE_MAX, Garbage, Tally, Waste};
 use super::hasher::Hasher;
 use super::random::Random;
 use super::rdb::ValueLimits;
@@ -17,6 +17,7 @@ use super::types::{HashLimits, ListLimit, SetLimits, SortedSetLimits, StreamLimi
 use super::usage::UsagePolicy;
 use super::value::Value;
 use crate::cluster::Slot;
+use std::sync::Arc;
 
 /// How a keyspace is made.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,10 @@ pub struct KeyspaceStats {
     pub misses: u64,
     /// Keys removed because they expired.
     pub expired: u64,
+    /// Keys and values that are unlinked and not dropped yet, on whichever thread.
+    pub freeing: u64,
+    /// Those that have been dropped after they were handed over ([`Keyspace::take_garbage`]).
+    pub freed: u64,
 }
 
 /// Up to which size collections stay compact.
@@ -80,6 +85,8 @@ pub(super) struct Shared {
     /// The mark of entries that the latest snapshot has: all, unless one is being taken.
     pub(super) mark: bool,
     garbage: Garbage,
+    /// What has become of the garbage that was taken.
+    tally: Arc<Tally>,
     /// What anyone is to be told of.
     tell: Tell,
     told: Vec<(usize, Told, Box<[u8]>)>,
@@ -203,6 +210,7 @@ impl Keyspace {
                 walk: None,
                 mark: false,
                 garbage: Garbage::default(),
+                tally: Arc::default(),
                 tell: Tell::default(),
                 told: Vec::new(),
             },
@@ -254,12 +262,15 @@ impl Keyspace {
 
     /// What it has counted.
     pub fn stats(&self) -> KeyspaceStats {
-        self.shared.stats
+        let Shared { stats, garbage, tally, .. } = &self.shared;
+        let freeing = tally.pending() + garbage.keys() as u64;
+        KeyspaceStats { freeing, freed: tally.dropped(), ..*stats }
     }
 
     /// Counts from zero again: CONFIG RESETSTAT.
     pub fn reset_stats(&mut self) {
         self.shared.stats = KeyspaceStats::default();
+        self.shared.tally.reset();
     }
 
     /// Whether keys past their expiry are removed, hidden or served.
@@ -327,7 +338,8 @@ impl Keyspace {
 
     /// What has been unlinked and waits to be dropped, preferably on another thread.
     pub fn take_garbage(&mut self) -> Garbage {
-        std::mem::take(&mut self.shared.garbage)
+        let Shared { garbage, tally, .. } = &mut self.shared;
+        garbage.take(tally)
     }
 
     /// Whether there is something for [`Keyspace::take_garbage`] to take.

@@ -55,7 +55,8 @@ impl Host for Process {
     }
 
     fn figures(&self) -> ProcessFigures {
-        let (cpu_user, cpu_system, cpu_user_children, cpu_system_children) = cpu_times();
+        let process = CpuTimes::read("/proc/self/stat");
+        let thread = CpuTimes::read("/proc/thread-self/stat");
         ProcessFigures {
             pid: std::process::id(),
             executable: self.executable.clone(),
@@ -63,10 +64,12 @@ impl Host for Process {
             allocated_bytes: crate::alloc::allocated_bytes(),
             resident_bytes: resident_bytes().unwrap_or(0),
             machine_bytes: machine_bytes(),
-            cpu_system,
-            cpu_user,
-            cpu_system_children,
-            cpu_user_children,
+            cpu_system: process.system,
+            cpu_user: process.user,
+            cpu_system_children: process.system_children,
+            cpu_user_children: process.user_children,
+            cpu_system_thread: thread.system,
+            cpu_user_thread: thread.user,
         }
     }
 
@@ -155,18 +158,35 @@ fn machine_bytes() -> u64 {
     bytes
 }
 
-/// User and system time of this process, then of its ended children.
-fn cpu_times() -> (Duration, Duration, Duration, Duration) {
-    let ticks = rustix::param::clock_ticks_per_second().max(1);
-    let Ok(text) = std::fs::read_to_string("/proc/self/stat") else { return Default::default() };
-    // The name, in parentheses, may hold anything; the fields begin after it, at number 3.
-    let Some((_, fields)) = text.rsplit_once(") ") else { return Default::default() };
-    let time = |number: usize| {
-        let ticks_used: u64 = fields.split(' ').nth(number - 3)?.parse().ok()?;
-        Some(Duration::from_millis(ticks_used * 1000 / ticks))
-    };
-    let time = |number| time(number).unwrap_or_default();
-    (time(14), time(15), time(16), time(17))
+/// Processor time, in the steps in which the kernel counts it.
+#[derive(Default)]
+struct CpuTimes {
+    user: Duration,
+    system: Duration,
+    /// Of ended child processes.
+    user_children: Duration,
+    system_children: Duration,
+}
+
+impl CpuTimes {
+    /// From a process's or a thread's `stat`; nothing if it cannot be read.
+    fn read(path: &str) -> Self {
+        let ticks = rustix::param::clock_ticks_per_second().max(1);
+        let Ok(text) = std::fs::read_to_string(path) else { return Self::default() };
+        // The name, in parentheses, may hold anything; the fields begin after it, at number 3.
+        let Some((_, fields)) = text.rsplit_once(") ") else { return Self::default() };
+        let time = |number: usize| {
+            let ticks_used: u64 = fields.split(' ').nth(number - 3)?.parse().ok()?;
+            Some(Duration::from_millis(ticks_used * 1000 / ticks))
+        };
+        let time = |number| time(number).unwrap_or_default();
+        Self {
+            user: time(14),
+            system: time(15),
+            user_children: time(16),
+            system_children: time(17),
+        }
+    }
 }
 
 /// Random bits to draw a node's name from.

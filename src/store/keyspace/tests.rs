@@ -128,3 +128,22 @@ fn what_is_large_is_handed_over_and_what_is_small_is_not() {
     keyspace.db(0, 0).set_string(b"large", b"", Expiry::Clear);
     assert!(keyspace.has_garbage());
 }
+
+#[test]
+fn what_waits_to_be_freed_is_counted_until_it_is() {
+    let mut keyspace = keyspace(false);
+    let counts = |keyspace: &Keyspace| (keyspace.stats().freeing, keyspace.stats().freed);
+    fill(&mut keyspace, 0..1000, Expiry::Clear);
+    keyspace.flush(0);
+    assert_eq!(counts(&keyspace), (1000, 0));
+    let garbage = keyspace.take_garbage();
+    assert_eq!(counts(&keyspace), (1000, 0));
+    fill(&mut keyspace, 0..10, Expiry::Clear);
+    keyspace.flush(0);
+    assert_eq!(counts(&keyspace), (1010, 0));
+    std::thread::spawn(move || drop(garbage)).join().expect("it is dropped");
+    assert_eq!(counts(&keyspace), (10, 1000));
+    keyspace.reset_stats();
+    drop(keyspace.take_garbage());
+    assert_eq!(counts(&keyspace), (0, 10));
+}
