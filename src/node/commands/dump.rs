@@ -44,19 +44,22 @@ impl Options {
         let mut options = Self::default();
         let mut at = 4;
         while let Some(word) = request.get(at) {
-            let value = request.get(at + 1).filter(|_| options.used.is_none());
+            let value = request.get(at + 1);
+            // One of the two, as often as one likes; the last holds.
+            let counted = matches!(options.used, Some(KeyUse::Frequency(_)));
+            let aged = matches!(options.used, Some(KeyUse::Idle(_)));
             at += 1;
             match value {
                 _ if is(word, "replace") => options.replace = true,
                 _ if is(word, "absttl") => options.absolute = true,
-                Some(value) if is(word, "idletime") => {
+                Some(value) if is(word, "idletime") && !counted => {
                     let seconds = u64::try_from(integer(value)?).map_err(|_| {
                         CommandError::line("ERR Invalid IDLETIME value, must be >= 0")
                     })?;
                     options.used = Some(KeyUse::Idle(seconds));
                     at += 1;
                 }
-                Some(value) if is(word, "freq") => {
+                Some(value) if is(word, "freq") && !aged => {
                     let count = u8::try_from(integer(value)?).map_err(|_| {
                         CommandError::line("ERR Invalid FREQ value, must be >= 0 and <= 255")
                     })?;

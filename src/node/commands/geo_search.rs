@@ -55,11 +55,13 @@ impl Form {
     }
 }
 
-/// The words that a search has at most once each.
+/// What a search is told. Of a word that comes again, the last holds.
 #[derive(Default)]
 struct Options<'a> {
     /// From where. A member whose key is not there is from nowhere.
     center: Option<Option<Point>>,
+    /// Whether that is a member's place.
+    from_member: bool,
     shape: Option<(Shape, Unit)>,
     with_distance: bool,
     with_hash: bool,
@@ -148,8 +150,13 @@ impl<'a> Options<'a> {
         at: usize,
     ) -> Result<usize, CommandError> {
         let behind = request.len() - at - 1;
-        let takes_center = form.is_search() && self.center.is_none();
-        let takes_shape = form.is_search() && self.shape.is_none();
+        // A search has one kind of centre and one kind of shape, each as often as one likes.
+        let center =
+            |member| form.is_search() && (self.center.is_none() || self.from_member == member);
+        let shape = |is_circle| {
+            let same = |(shape, _)| matches!(shape, Shape::Circle { .. }) == is_circle;
+            form.is_search() && self.shape.is_none_or(same)
+        };
         match word {
             _ if is(word, "withdist") => self.with_distance = true,
             _ if is(word, "withhash") => self.with_hash = true,
@@ -174,19 +181,20 @@ impl<'a> Options<'a> {
                 return Ok(1);
             }
             _ if is(word, "storedist") && form == Form::SearchStore => self.store_distance = true,
-            _ if is(word, "frommember") && behind >= 1 && takes_center => {
+            _ if is(word, "frommember") && behind >= 1 && center(true) => {
+                self.from_member = true;
                 self.center = Some(member(set, request.arg(at + 1))?);
                 return Ok(1);
             }
-            _ if is(word, "fromlonlat") && behind >= 2 && takes_center => {
+            _ if is(word, "fromlonlat") && behind >= 2 && center(false) => {
                 self.center = Some(Some(point(request.arg(at + 1), request.arg(at + 2))?));
                 return Ok(2);
             }
-            _ if is(word, "byradius") && behind >= 2 && takes_shape => {
+            _ if is(word, "byradius") && behind >= 2 && shape(true) => {
                 self.shape = Some(circle(request, at + 1)?);
                 return Ok(2);
             }
-            _ if is(word, "bybox") && behind >= 3 && takes_shape => {
+            _ if is(word, "bybox") && behind >= 3 && shape(false) => {
                 self.shape = Some(rectangle(request, at + 1)?);
                 return Ok(3);
             }

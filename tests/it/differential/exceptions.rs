@@ -36,7 +36,8 @@ pub(super) fn as_text(redis: &[u8]) -> Vec<u8> {
 fn is_an_unsorted_set(command: &[Vec<u8>], theirs: &[u8], ours: &[u8]) -> bool {
     let ordered = command.get(1).is_some_and(|key| key == b"LIST" || key == b"ZSET");
     let by = command.iter().any(|word| word.eq_ignore_ascii_case(b"BY"));
-    command[0].eq_ignore_ascii_case(b"SORT") && by && !ordered && Rule::Set.same(theirs, ours)
+    let sorts = [&b"SORT"[..], b"SORT_RO"].iter().any(|name| command[0].eq_ignore_ascii_case(name));
+    sorts && by && !ordered && Rule::Set.same(theirs, ours)
 }
 
 /// Redis 7.2 has listpacks where 7.0.15 has none; Valkey embeds other strings.

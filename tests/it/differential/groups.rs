@@ -394,8 +394,8 @@ pub(super) const HYPERLOGLOGS: Group = group!(
     ]
 );
 
-/// Members whose scores are no places lie on each other: which of them COUNT leaves out is chance,
-/// so they have a key of their own.
+/// Members whose scores are no places (distances, say) lie on each other: which of them COUNT leaves
+/// out is chance, so they have keys of their own.
 pub(super) const GEO: Group = group!(
     "geo",
     1,
@@ -410,13 +410,13 @@ pub(super) const GEO: Group = group!(
         "GEODIST key field field ( M | KM | FT | MI )",
         "GEORADIUS key longitude latitude radius unit",
         "GEORADIUS key longitude latitude radius unit [ WITHDIST ] [ WITHCOORD ] [ WITHHASH ] [ COUNT count ] [ ASC | DESC ]",
-        "GEORADIUS key longitude latitude radius unit [ COUNT count ] ( STORE key | STOREDIST key )",
+        "GEORADIUS key longitude latitude radius unit [ COUNT count ] ( STORE key | STOREDIST DISTANCES )",
         "GEORADIUS key longitude latitude radius ( M | KM | FT | MI ) [ COUNT count [ ANY ] ]",
         "GEORADIUS_RO key longitude latitude radius unit [ WITHHASH ] [ COUNT count ANY ]",
         "GEORADIUS_RO key longitude latitude radius ( M | KM | FT | MI ) [ WITHDIST ] [ WITHCOORD ] [ ASC | DESC ] [ COUNT count ]",
         "GEORADIUS_RO key longitude latitude radius unit STORE key => refused",
         "GEORADIUSBYMEMBER key field radius unit [ WITHDIST ] [ WITHCOORD ] [ COUNT count ] [ ASC | DESC ]",
-        "GEORADIUSBYMEMBER key field radius unit ( STORE key | STOREDIST key ) [ COUNT count ]",
+        "GEORADIUSBYMEMBER key field radius unit ( STORE key | STOREDIST DISTANCES ) [ COUNT count ]",
         "GEORADIUSBYMEMBER key field radius ( M | KM | FT | MI ) [ WITHHASH ] [ COUNT count [ ANY ] ]",
         "GEORADIUSBYMEMBER_RO key field radius unit [ WITHDIST ]",
         "GEORADIUSBYMEMBER_RO key field radius ( M | KM | FT | MI ) [ WITHCOORD ] [ WITHHASH ] [ COUNT count [ ANY ] ] [ ASC | DESC ]",
@@ -425,12 +425,20 @@ pub(super) const GEO: Group = group!(
         "GEOSEARCH key FROMMEMBER field BYRADIUS radius unit [ WITHCOORD ] [ ASC | DESC ]",
         "GEOSEARCH key BYBOX radius radius unit FROMMEMBER field [ WITHDIST ]",
         "GEOSEARCH key FROMMEMBER field BYBOX radius radius ( M | KM | FT | MI ) [ COUNT count [ ANY ] ] [ WITHHASH ]",
+        "GEOSEARCH key FROMMEMBER field FROMMEMBER field BYRADIUS radius unit BYRADIUS radius unit ASC",
+        "GEOSEARCH key FROMLONLAT longitude latitude BYBOX radius radius unit BYBOX radius radius unit FROMLONLAT longitude latitude ASC",
+        "GEOSEARCH key FROMLONLAT longitude latitude FROMMEMBER field BYRADIUS radius unit => refused",
+        "GEOSEARCH key FROMMEMBER field BYBOX radius radius unit BYRADIUS radius unit => refused",
         "GEOSEARCH key FROMMEMBER field ASC DESC ASC ASC => refused",
         "GEOSEARCH key BYRADIUS radius unit ASC DESC => refused",
         "GEOSEARCH key FROMLONLAT longitude latitude BYRADIUS radius unit ANY => refused",
-        "GEOSEARCHSTORE key key FROMLONLAT longitude latitude BYRADIUS radius unit [ COUNT count ] [ STOREDIST ]",
-        "GEOSEARCHSTORE key key FROMMEMBER field BYBOX radius radius unit [ STOREDIST ]",
-        "GEOSEARCHSTORE key key FROMMEMBER field BYRADIUS radius ( M | KM | FT | MI ) [ ASC | DESC ] [ COUNT count [ ANY ] ] [ STOREDIST ]",
+        "GEOSEARCHSTORE key key FROMLONLAT longitude latitude BYRADIUS radius unit [ COUNT count ]",
+        "GEOSEARCHSTORE DISTANCES key FROMLONLAT longitude latitude BYRADIUS radius unit [ COUNT count ] STOREDIST",
+        "GEOSEARCHSTORE key key FROMMEMBER field BYBOX radius radius unit",
+        "GEOSEARCHSTORE DISTANCES key FROMMEMBER field BYBOX radius radius unit STOREDIST",
+        "GEOSEARCHSTORE key key FROMMEMBER field BYRADIUS radius ( M | KM | FT | MI ) [ ASC | DESC ] [ COUNT count [ ANY ] ]",
+        "GEOSEARCHSTORE DISTANCES key FROMMEMBER field STOREDIST BYRADIUS radius unit [ ASC ] [ COUNT count [ ANY ] ]",
+        "ZRANGE DISTANCES 0 -1 WITHSCORES => scores",
         "GEOSEARCHSTORE key key FROMMEMBER field BYBOX radius radius unit WITHDIST => refused",
         "ZADD SAME score field",
         "GEOPOS SAME field+",
