@@ -1,6 +1,7 @@
 //! What a parameter may hold, and what a text means for it: in Redis's words where it is refused.
 
 use crate::resp::parse_i64;
+use crate::value::parse_double;
 
 #[derive(Debug)]
 pub(super) enum Kind {
@@ -212,14 +213,20 @@ fn output_limits(text: &str, old: &Value) -> Result<Value, String> {
     Ok(Value::Text(limits.join(" ")))
 }
 
+/// Numbers with a single space between them. They are written back as they are shown beside each
+/// figure: with six places at most.
 fn percentiles(name: &str, text: &str) -> Result<Value, String> {
-    for word in text.split_ascii_whitespace() {
-        let number: f64 = word.parse().map_err(|_| format!("Invalid {name} parameters"))?;
+    let mut shown = Vec::new();
+    for word in text.split(' ').filter(|_| !text.is_empty()) {
+        let number = parse_double(word.as_bytes());
+        let number = number.ok_or_else(|| format!("Invalid {name} parameters"))?;
         if !(0.0..=100.0).contains(&number) {
             return Err(format!("{name} parameters should sit between [0.0,100.0]"));
         }
+        let digits = format!("{number:.6}");
+        shown.push(digits.trim_end_matches('0').trim_end_matches('.').to_owned());
     }
-    Ok(Value::Text(text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")))
+    Ok(Value::Text(shown.join(" ")))
 }
 
 /// Letters, in the order in which Redis writes them back; `A` stands for the classes it covers.

@@ -147,8 +147,10 @@ impl Ctx<'_> {
 
     /// Ends a wait with an error.
     pub(super) fn unblock_with(&mut self, error: &CommandError) {
-        if self.server.unblock(self.session).is_some() {
+        if let Some(blocked) = self.server.unblock(self.session) {
             let start = self.out.len();
+            // As a call it was counted when it came.
+            self.server.calls[blocked.spec.id()].failed += 1;
             self.fail(error);
             self.settle_late_reply(start);
         }

@@ -257,6 +257,21 @@ fn a_paused_node_goes_on_where_it_stopped() {
     assert_eq!(node.replies(&mut other, "PING"), "+PONG|");
 }
 
+/// From the very command that pauses or goes on, and not from some later moment.
+#[test]
+fn nothing_expires_while_writes_are_paused() {
+    let mut node = Node::new(&[]);
+    let mut one = node.client();
+    node.replies(&mut one, "SET k v PX 10");
+    assert_eq!(node.replies(&mut one, "CLIENT PAUSE 50000 WRITE"), "+OK|");
+    node.now = node.now.after(Duration::from_millis(20));
+    assert_eq!(node.replies(&mut one, "GET k"), "$-1|");
+    assert_eq!(node.core.keyspace.stats().expired, 0);
+    assert_eq!(node.replies(&mut one, "CLIENT UNPAUSE"), "+OK|");
+    assert_eq!(node.replies(&mut one, "GET k"), "$-1|");
+    assert_eq!(node.core.keyspace.stats().expired, 1);
+}
+
 #[test]
 fn a_browser_cannot_be_made_to_send_commands() {
     let mut node = Node::new(&[]);

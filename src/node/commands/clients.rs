@@ -6,6 +6,7 @@ use crate::node::args::is;
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::node::output::Output;
+use crate::node::replication::refresh_expiry;
 use crate::node::serve::with_client;
 use crate::node::server::Pause;
 use crate::node::session::{Close, Replies, Role, Session};
@@ -296,12 +297,14 @@ fn pause(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
         }
         None => Pause { until, writes_only },
     });
+    refresh_expiry(ctx.server, ctx.keyspace, ctx.now);
     ctx.out.ok();
     Ok(())
 }
 
 fn unpause(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<(), CommandError> {
     ctx.server.unpause();
+    refresh_expiry(ctx.server, ctx.keyspace, ctx.now);
     ctx.out.ok();
     Ok(())
 }

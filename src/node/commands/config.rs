@@ -21,20 +21,22 @@ pub(super) const HANDLERS: Handlers = &[
 
 /// Each parameter that any of the patterns matches, once, under the name that matched.
 fn get(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
-    let patterns: Vec<&[u8]> = request.args_from(2).collect();
     let hidden = |name: &str| directives::directive(name).is_some_and(|found| found.is_hidden);
-    let matches = |pattern: &[u8], name: &str| {
-        if pattern.iter().any(|byte| b"*?[".contains(byte)) {
-            !hidden(name) && glob_match(pattern, name.as_bytes(), Case::Ignored)
+    let is_pattern = |word: &[u8]| word.iter().any(|byte| b"*?[".contains(byte));
+    let asks_for = |word: &[u8], name: &str| {
+        if is_pattern(word) {
+            !hidden(name) && glob_match(word, name.as_bytes(), Case::Ignored)
         } else {
-            is(pattern, name)
+            is(word, name)
         }
     };
-    let wanted = |name: &str| patterns.iter().any(|pattern| matches(pattern, name));
-    let found: Vec<_> = ctx.server.directives.matching(wanted).collect();
+    let asked_by = |name: &str| request.args_from(2).find(|word| asks_for(word, name));
+    let found: Vec<_> = ctx.server.directives.matching(|name| asked_by(name).is_some()).collect();
     ctx.out.map(found.len());
     for (name, value) in found {
-        ctx.out.bulk(name);
+        // A name is written as the client has written it.
+        let asked = asked_by(name).filter(|word| !is_pattern(word));
+        ctx.out.bulk(asked.unwrap_or(name.as_bytes()));
         ctx.out.bulk(value);
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::cluster::slot_states_text;
 use crate::node::core::Core;
 use crate::node::server::Server;
 use crate::replication::{Offset, Stage};
-use crate::store::Expired;
+use crate::store::{Expired, Keyspace};
 
 impl Server {
     /// Tells the bus how far replication is, before it decides anything.
@@ -86,10 +86,15 @@ impl Core {
         }
     }
 
-    /// Keys past their expiry are removed by a primary whose writes are not held back, and hidden
-    /// otherwise: what is removed has to be told, and only a primary tells.
+    /// See [`refresh_expiry`].
     pub(in crate::node) fn refresh_expiry(&mut self, now: Now) {
-        let removes = !self.server.replication.is_replica() && !self.server.is_write_paused(now);
-        self.keyspace.set_on_expired(if removes { Expired::Remove } else { Expired::Hide });
+        refresh_expiry(&self.server, &mut self.keyspace, now);
     }
+}
+
+/// Keys past their expiry are removed by a primary whose writes are not held back, and hidden
+/// otherwise: what is removed has to be told, and only a primary tells.
+pub(in crate::node) fn refresh_expiry(server: &Server, keyspace: &mut Keyspace, now: Now) {
+    let removes = !server.replication.is_replica() && !server.is_write_paused(now);
+    keyspace.set_on_expired(if removes { Expired::Remove } else { Expired::Hide });
 }

@@ -19,6 +19,7 @@ mod resume;
 mod settings;
 mod upstream;
 
+pub(super) use cluster::refresh_expiry;
 pub use copy::{CopyKind, CopyStep};
 pub use downstream::ReplicaOutput;
 pub(super) use settings::ReplicationSettings;

@@ -188,6 +188,15 @@ fn another_client_may_end_a_wait() {
     let mut two = node.waiting("BLMOVE k l LEFT LEFT 0");
     assert_eq!(node.replies(&mut other, &format!("CLIENT UNBLOCK {} error", two.id)), ":1|");
     assert_eq!(node.arrived(&mut two), "-UNBLOCKED client unblocked via CLIENT UNBLOCK|");
+    let stats = node.replies(&mut other, "INFO commandstats");
+    let failed = |name: &str, count: u32| {
+        let mut lines =
+            stats.split('|').filter(|line| line.starts_with(&format!("cmdstat_{name}:")));
+        let line = lines.next().expect("it was called");
+        assert!(line.ends_with(&format!("rejected_calls=0,failed_calls={count}")), "{line}");
+    };
+    failed("blpop", 0);
+    failed("blmove", 1);
     assert_eq!(node.replies(&mut other, "CLIENT UNBLOCK 99"), ":0|");
     assert_eq!(node.replies(&mut other, "CLIENT UNBLOCK -1"), ":0|");
 }
