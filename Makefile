@@ -46,10 +46,10 @@ soak:
 	KEYWAY_REQUIRE_REAL=1 KEYWAY_SEED=random KEYWAY_SEEDS=5000 KEYWAY_ROUNDS=15 KEYWAY_KEYS=100000 cargo test --release -- --nocapture
 	cargo test --release --test sim -- --ignored --nocapture
 
-# Client libraries against the proxy, with their defaults; writes docs/clients.md. Needs redis-py, npm for
-# those of Node, and for the others Debian's libhiredis-dev, ruby-redis, php-cli, php-redis, libredis-perl and
-# golang-go with golang-gopkg-redis.v5-dev and golang-github-gomodule-redigo-dev;
-# redis-rs comes from crates.io. What is not there is left out.
+# Client libraries against `keyway up` and against a proxy before stock servers, with their defaults; writes
+# docs/clients.md. Needs redis-py, npm for those of Node, and for the others Debian's libhiredis-dev, ruby-redis,
+# php-cli, php-redis, libredis-perl and golang-go with golang-gopkg-redis.v5-dev and
+# golang-github-gomodule-redigo-dev; redis-rs comes from crates.io. What is not there is left out.
 matrix:
 	cargo build
 	-npm install --no-save --no-fund --no-audit --prefix target/matrix ioredis redis

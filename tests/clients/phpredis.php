@@ -60,7 +60,12 @@ function run(string $name, callable $make, bool $cluster): void
             expect($heard, 'hi');
         },
         'script' => function () use ($client, $tag) {
-            expect($client->eval(SCRIPT, [$tag], 1), '1');
+            $seen = $client->eval(SCRIPT, [$tag], 1);
+            // What a node refuses is no exception here, only false.
+            if ($seen === false) {
+                throw new Exception($client->getLastError());
+            }
+            expect($seen, '1');
         },
     ];
     if (!$cluster) {
