@@ -145,6 +145,21 @@ impl ValueRef<'_> {
         }
     }
 
+    /// Buckets of its table, if it is kept in one: those being left by a resize, and those in use.
+    /// And how many elements are in it.
+    pub fn buckets(self) -> Option<((usize, usize), usize)> {
+        match self {
+            Self::Hash(hash) => Some((hash.buckets()?, hash.len())),
+            Self::SortedSet(set) => Some((set.buckets()?, set.len())),
+            Self::Set(set) => Some((set.buckets()?, set.len())),
+            Self::Int(_)
+            | Self::Embedded { .. }
+            | Self::String(_)
+            | Self::List(_)
+            | Self::Stream(_) => None,
+        }
+    }
+
     /// How many allocations freeing it gives back: what is worth handing to another thread.
     pub fn free_effort(self) -> usize {
         match self {

@@ -58,6 +58,7 @@ fn debug(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
             return super::debug_bus::drop_packets(ctx, request);
         }
         1 if is(name, "HTSTATS") => return table_stats(ctx, request),
+        1 if is(name, "HTSTATS-KEY") => return value_table_stats(ctx, request),
         0 if is(name, "LOADAOF") => {
             ctx.server.outputs.push_back(Output::LoadLog);
             ctx.out.ok();
@@ -106,7 +107,7 @@ fn debug(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
 fn help(ctx: &mut Ctx<'_>) {
-    const LINES: [&str; 33] = [
+    const LINES: [&str; 35] = [
         "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         "CHANGE-REPL-ID",
         "    Accepted, and without effect.",
@@ -121,7 +122,9 @@ fn help(ctx: &mut Ctx<'_>) {
         "DROP-CLUSTER-PACKET-FILTER <kind>",
         "    Throw packets of the cluster bus away: -1 none, -2 all, or of one kind.",
         "HTSTATS <dbid>",
-        "    Tell how full the tables of a database are.",
+        "    Tell how large the tables of a database are.",
+        "HTSTATS-KEY <key>",
+        "    Tell how large the table of a value is.",
         "LOADAOF",
         "    Empty the node and read its append-only file again.",
         "LOG <message>",
@@ -196,13 +199,40 @@ fn table_stats(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandEr
     if db >= ctx.keyspace.databases() {
         return Err(CommandError::line("ERR Out of range database"));
     }
-    let (filled, buckets) = ctx.keyspace.buckets(db);
     let (keys, expiring) = (ctx.keyspace.len(Some(db)), ctx.keyspace.expiring(db));
-    ctx.out.verbatim(format!(
-        "[Dictionary HT]\n table size: {buckets}\n number of elements: {keys}\n different slots: \
-         {filled}\n[Expires HT]\n number of elements: {expiring}\n"
-    ));
+    let mut text = "[Dictionary HT]\n".to_owned();
+    describe_table(&mut text, ctx.keyspace.buckets(db), keys);
+    // Expiry is kept in an index of another kind: there are no buckets to speak of.
+    text.push_str(&format!("[Expires HT]\n number of elements: {expiring}\n"));
+    ctx.out.verbatim(text);
     Ok(())
+}
+
+/// The same of a value that is kept in a table.
+fn value_table_stats(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
+    let mut db = ctx.db();
+    let entry = db.peek(request.arg(2)).ok_or(CommandError::NoSuchKey)?;
+    let (buckets, elements) = entry.value().buckets().ok_or(CommandError::line(
+        "ERR The value stored at the specified key is not represented using an hash table",
+    ))?;
+    let mut text = String::new();
+    describe_table(&mut text, buckets, elements);
+    ctx.out.verbatim(text);
+    Ok(())
+}
+
+/// A table's size and content in Redis's words. A bucket has room for several elements and no chain.
+fn describe_table(text: &mut String, (old, new): (usize, usize), elements: usize) {
+    let main = if old > 0 { old } else { new };
+    text.push_str("Hash table 0 stats (main hash table):\n");
+    if elements == 0 {
+        text.push_str("No stats available for empty dictionaries\n");
+        return;
+    }
+    text.push_str(&format!(" table size: {main}\n number of elements: {elements}\n"));
+    if old > 0 {
+        text.push_str(&format!("Hash table 1 stats (rehashing target):\n table size: {new}\n"));
+    }
 }
 
 /// One sample of each type, as Redis sends it.

@@ -10,10 +10,14 @@ use std::process::Command;
 /// Set for the second start, so that there is no third where the name does not stick.
 const TITLED_VARIABLE: &str = "KEYWAY_TITLED";
 
+/// `proc-title-template`, unless it is given.
+const TEMPLATE: &str = "{title} {listen-addr} {server-mode}";
+
 /// Starts this process again under a title that says which node it is, unless that has been done.
 /// A node that cannot have one runs without.
 pub fn take_title(config: &NodeConfig) {
-    if std::env::var_os(TITLED_VARIABLE).is_some() {
+    let wanted = !config.last("set-proc-title").is_some_and(|no| no.eq_ignore_ascii_case("no"));
+    if !wanted || std::env::var_os(TITLED_VARIABLE).is_some() {
         return;
     }
     let Ok(program) = std::env::current_exe() else { return };
@@ -26,11 +30,23 @@ pub fn take_title(config: &NodeConfig) {
     eprintln!("keyway node: no title of its own: {error}");
 }
 
+/// What `proc-title-template` makes of this node; what it does not know stays as it is.
 fn title(config: &NodeConfig) -> String {
+    let last = |name: &str| config.last(name).unwrap_or_default();
     let bind = config.last("bind").map_or("*", |address| address.trim_start_matches('-'));
     let port = config.last("port").unwrap_or("6379");
-    let cluster = config.last("cluster-enabled").is_some_and(|yes| yes.eq_ignore_ascii_case("yes"));
-    format!("keyway-node {bind}:{port}{}", if cluster { " [cluster]" } else { "" })
+    let cluster = last("cluster-enabled").eq_ignore_ascii_case("yes");
+    let file = config.file.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+    let template = config.last("proc-title-template").unwrap_or(TEMPLATE);
+    let filled = template
+        .replace("{title}", "keyway-node")
+        .replace("{listen-addr}", &format!("{bind}:{port}"))
+        .replace("{server-mode}", if cluster { "[cluster]" } else { "" })
+        .replace("{port}", port)
+        .replace("{tls-port}", "0")
+        .replace("{unixsocket}", last("unixsocket"))
+        .replace("{config-file}", &file);
+    filled.trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -47,6 +63,10 @@ mod tests {
         assert_eq!(
             title(&["--port", "7000", "--bind", "127.0.0.1", "--cluster-enabled", "yes"]),
             "keyway-node 127.0.0.1:7000 [cluster]"
+        );
+        assert_eq!(
+            title(&["--port", "7000", "--proc-title-template", "A {title} {port} {tls-port} {x}"]),
+            "A keyway-node 7000 0 {x}"
         );
     }
 }

@@ -308,6 +308,10 @@ fn quicklist_node(input: &mut Input<'_>) -> Read<Listpack> {
         kind::NODE_PACKED => listpack(input),
         kind::NODE_PLAIN => {
             let element = input.string()?;
+            // A node of its own is for what is too large to share one.
+            if element.is_empty() {
+                return corrupt("a list's node without an element");
+            }
             if element.len() > List::ELEMENT_BYTES_MAX {
                 return corrupt("a list element that is longer than any can be");
             }

@@ -204,6 +204,7 @@ fn claims_take_no_memory_and_doubles_are_refused() {
         (b"\x04\x02\x01a\x01b\x01a\x01b", "Duplicate hash fields detected"),
         (b"\x03\x02\x01a\x011\x01a\x011", "Duplicate zset fields detected"),
         (b"\x03\x01\x01a\xfd", "Zset with NAN score detected"),
+        (b"\x12\x01\x01\x00", "a list's node without an element"),
         (b"\x63\x01", "Unknown RDB encoding type"),
         (b"\x00\xc3\x01\x40\xff\x00", "Invalid LZF compressed string"),
     ] {

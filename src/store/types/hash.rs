@@ -161,6 +161,14 @@ impl Hash {
         }
     }
 
+    /// Buckets of its table, if it has one: those being left by a resize, and those in use.
+    pub fn buckets(&self) -> Option<(usize, usize)> {
+        match self.0.get() {
+            Form::Compact(_) => None,
+            Form::Large(table) => Some(table.buckets()),
+        }
+    }
+
     /// How many allocations freeing it gives back.
     pub fn free_effort(&self) -> usize {
         match self.0.get() {

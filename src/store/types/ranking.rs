@@ -177,6 +177,11 @@ impl Ranking {
     }
 
     /// Bytes on the heap; the members' from a sample of them.
+    /// Buckets of the index: those being left by a resize, and those in use.
+    pub(super) fn buckets(&self) -> (usize, usize) {
+        self.index.buckets()
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         const SAMPLE: usize = 64;
         let sampled = self.len().clamp(1, SAMPLE);

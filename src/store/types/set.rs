@@ -240,6 +240,14 @@ impl Set {
         }
     }
 
+    /// Buckets of its table, if it has one: those being left by a resize, and those in use.
+    pub fn buckets(&self) -> Option<(usize, usize)> {
+        match self.form() {
+            Form::Intset(_) | Form::Listpack(_) => None,
+            Form::Table(table) => Some(table.buckets()),
+        }
+    }
+
     /// How many allocations freeing it gives back.
     pub fn free_effort(&self) -> usize {
         match self.form() {

@@ -197,6 +197,14 @@ impl SortedSet {
         }
     }
 
+    /// Buckets of its index by member, if it has one: those being left by a resize, and those in use.
+    pub fn buckets(&self) -> Option<(usize, usize)> {
+        match self.0.get() {
+            Form::Compact(_) => None,
+            Form::Large(list) => Some(list.buckets()),
+        }
+    }
+
     /// How many allocations freeing it gives back.
     pub fn free_effort(&self) -> usize {
         match self.0.get() {

@@ -23,6 +23,11 @@ impl Index {
     /// Old buckets that each insertion and each removal moves.
     const STEP: usize = 4;
 
+    /// Buckets that are being left by a resize, and those in use.
+    pub(super) fn buckets(&self) -> (usize, usize) {
+        (self.old.len(), self.new.len())
+    }
+
     fn slot(&self, hash: u32) -> (bool, usize) {
         if !self.old.is_empty() {
             let index = hash as usize & (self.old.len() - 1);
