@@ -3,8 +3,7 @@
 //! A node is believed about itself only (its slots, its role, its open slots); what it says of
 //! others serves to find them and to see whether all agree.
 
-use super::nodes_text::NodeLine;
-use crate::cluster::{Endpoint, NodeId, Slot, SlotSet};
+use crate::cluster::{Endpoint, NodeId, NodeLine, Slot, SlotSet};
 use std::collections::BTreeMap;
 
 /// What one node says.
@@ -170,7 +169,7 @@ pub fn slots_text(slots: &SlotSet) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::admin::nodes_text::parse_nodes;
+    use crate::cluster::parse_nodes;
 
     /// The id of the test's node `n`.
     pub(in crate::admin) fn id(n: u8) -> NodeId {

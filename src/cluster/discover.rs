@@ -4,6 +4,7 @@
 //! decides who owns what. CLUSTER SLOTS, asked in the same round trip, adds the endpoints that
 //! nodes prefer: host names, or none at all ("where you are connected").
 
+use super::nodes_text::{InvalidLine, NodeLine, parse_nodes};
 use super::{Endpoint, Epoch, NodeId, Slot, SlotSet};
 use crate::resp::Reply;
 use std::collections::BTreeMap;
@@ -50,8 +51,11 @@ pub struct ViewNode {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ViewError {
     /// A line of CLUSTER NODES that is none.
-    #[error("a line of CLUSTER NODES cannot be read: {0:?}")]
-    Line(String),
+    #[error("{0}")]
+    Line(#[from] InvalidLine),
+    /// A node of the cluster is named without a port.
+    #[error("CLUSTER NODES has no address of {0}")]
+    Address(NodeId),
     /// No line is flagged `myself`, or several are.
     #[error("CLUSTER NODES has {0} lines flagged `myself`, not one")]
     Myself(usize),
@@ -66,13 +70,9 @@ impl View {
     /// # Errors
     /// A line that cannot be read, or not exactly one `myself`.
     pub fn parse(text: &str, connected_to: &str) -> Result<Self, ViewError> {
-        let nodes = text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .map(|line| {
-                ViewNode::parse(line, connected_to)
-                    .ok_or_else(|| ViewError::Line(line.chars().take(200).collect()))
-            })
+        let nodes = parse_nodes(text)?
+            .into_iter()
+            .map(|line| ViewNode::of(line, connected_to))
             .collect::<Result<Vec<_>, _>>()?;
         match nodes.iter().filter(|node| node.myself).count() {
             1 => Ok(Self { nodes }),
@@ -121,80 +121,28 @@ impl View {
 }
 
 impl ViewNode {
-    fn parse(line: &str, connected_to: &str) -> Option<Self> {
-        let mut fields = line.split_ascii_whitespace();
-        let id = NodeId::parse(fields.next()?.as_bytes()).ok()?;
-        let address = fields.next()?;
-        let flags = fields.next()?;
-        let replica_of = match fields.next()? {
-            "-" => None,
-            id => Some(NodeId::parse(id.as_bytes()).ok()?),
-        };
-        let (_ping, _pong) = (fields.next()?, fields.next()?);
-        let config_epoch = Epoch(fields.next()?.parse().ok()?);
-        let connected = match fields.next()? {
-            "connected" => true,
-            "disconnected" => false,
-            _ => return None,
-        };
-        let has = |flag: &str| flags.split(',').any(|f| f == flag);
-        let mut node = Self {
-            id,
-            endpoint: Endpoint::new(connected_to, 0),
-            myself: has("myself"),
-            replica_of,
-            primary: has("master") || has("primary"),
-            failed: has("fail"),
-            suspected: has("fail?"),
-            unusable: has("handshake") || has("noaddr"),
-            config_epoch,
-            connected,
-            slots: SlotSet::new(),
-            migrating: Vec::new(),
-            importing: Vec::new(),
-        };
-        match endpoint(address, connected_to) {
-            Some(endpoint) => node.endpoint = endpoint,
-            None if node.unusable => {}
-            None => return None,
-        }
-        for field in fields {
-            node.read_slots(field)?;
-        }
-        Some(node)
+    /// What a line says. An empty host is the one that was asked; who has no port is only heard of.
+    fn of(line: NodeLine, connected_to: &str) -> Result<Self, ViewError> {
+        let unusable = line.has("handshake") || line.has("noaddr");
+        let beside = line.port.map(|port| Endpoint::new(connected_to, port));
+        let nowhere = unusable.then(|| Endpoint::new(connected_to, 0));
+        let endpoint = line.endpoint.clone().or(beside).or(nowhere);
+        Ok(Self {
+            id: line.id,
+            myself: line.has("myself"),
+            replica_of: line.primary,
+            primary: line.is_primary(),
+            failed: line.has("fail"),
+            suspected: line.has("fail?"),
+            unusable,
+            config_epoch: line.config_epoch,
+            connected: line.connected,
+            endpoint: endpoint.ok_or(ViewError::Address(line.id))?,
+            slots: line.slots,
+            migrating: line.migrating.into_iter().collect(),
+            importing: line.importing.into_iter().collect(),
+        })
     }
-
-    /// `7`, `0-5460`, `[19->-id]` or `[19-<-id]`.
-    fn read_slots(&mut self, field: &str) -> Option<()> {
-        let slot = |text: &str| Slot::new(text.parse().ok()?).ok();
-        if let Some(open) = field.strip_prefix('[').and_then(|f| f.strip_suffix(']')) {
-            if let Some((number, id)) = open.split_once("->-") {
-                self.migrating.push((slot(number)?, NodeId::parse(id.as_bytes()).ok()?));
-            } else {
-                let (number, id) = open.split_once("-<-")?;
-                self.importing.push((slot(number)?, NodeId::parse(id.as_bytes()).ok()?));
-            }
-            return Some(());
-        }
-        let (first, last) = field.split_once('-').unwrap_or((field, field));
-        let (first, last) = (slot(first)?, slot(last)?);
-        if first > last {
-            return None;
-        }
-        for number in first.number()..=last.number() {
-            self.slots.insert(Slot::new(number).ok()?);
-        }
-        Some(())
-    }
-}
-
-/// `ip:port[@bus-port][,hostname[,aux=value…]]`; an empty ip is the host that was asked.
-fn endpoint(address: &str, connected_to: &str) -> Option<Endpoint> {
-    let address = address.split(',').next()?;
-    let address = address.split('@').next()?;
-    let (host, port) = address.rsplit_once(':')?;
-    let port: u16 = port.parse().ok()?;
-    (port != 0).then(|| Endpoint::new(if host.is_empty() { connected_to } else { host }, port))
 }
 
 /// CLUSTER SLOTS: `[[first, last, [endpoint, port, id, [metadata]], …], …]`. A null endpoint is

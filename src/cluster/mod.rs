@@ -7,6 +7,7 @@ mod errors;
 mod flags;
 mod node;
 mod nodes_conf;
+mod nodes_text;
 mod slot;
 mod slot_set;
 mod slot_states;
@@ -20,6 +21,7 @@ pub use node::{Endpoint, InvalidEndpoint, InvalidNodeId, NodeId};
 pub use nodes_conf::{
     CorruptNodesConf, Durable, HoldsBack, Move, NodeRecord, OpenSlot, is_hostname,
 };
+pub use nodes_text::{InvalidLine, NodeLine, parse_nodes};
 pub use slot::{OutOfRange, Slot};
 pub use slot_set::SlotSet;
 pub use slot_states::{InvalidSlotStates, parse_slot_states, slot_states_text};

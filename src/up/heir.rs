@@ -66,7 +66,7 @@ pub(super) async fn ask(dead: &Endpoint, others: &[Endpoint]) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::parse_nodes;
+    use crate::cluster::parse_nodes;
 
     /// The view of node `n` of three primaries (1 to 3) and their replicas (4 to 6), with what
     /// `change` makes of its lines.

@@ -2,9 +2,8 @@
 
 use super::failure::Failure;
 use super::report::Report;
-use crate::admin::nodes_text::{NodeLine, parse_nodes};
 use crate::admin::snapshot::{NodeView, Snapshot};
-use crate::cluster::{Endpoint, NodeId};
+use crate::cluster::{Endpoint, NodeId, NodeLine, parse_nodes};
 use crate::net::{Client, ClientError, ClientOptions};
 use crate::resp::Reply;
 use std::collections::BTreeMap;

@@ -41,7 +41,7 @@ impl Core {
         now: Instant,
     ) -> Option<Dispatched> {
         let session = &self.sessions[id.index()];
-        let request = session.decoder.request(session.input.undecoded(), session.undispatched)?;
+        let request = session.at_hand();
         let own = session.client.id;
         let query = match spec.name {
             "client|info" => {

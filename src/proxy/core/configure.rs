@@ -37,8 +37,7 @@ impl Core {
         now: Instant,
     ) -> Dispatched {
         let session = &self.sessions[id.index()];
-        let request = session.decoder.request(session.input.undecoded(), session.undispatched);
-        let request = request.expect("it was there");
+        let request = session.at_hand();
         let query = match spec.name {
             "config|set" => settings(&request).map(Query::Configure),
             _ => Ok(Query::ResetStats),

@@ -97,8 +97,7 @@ impl Core {
                 }
             }
         }
-        let request = session.decoder.request(session.input.undecoded(), session.undispatched);
-        show(spec, &request.expect("it was there"));
+        show(spec, &session.at_hand());
     }
 
     /// Hands what was noted to whoever watches, here and on other workers.

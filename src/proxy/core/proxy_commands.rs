@@ -78,8 +78,7 @@ impl Core {
     /// Answers PROXY ….
     pub(super) fn proxy_command(&mut self, id: SessionId, now: Instant) -> Dispatched {
         let session = &self.sessions[id.index()];
-        let request = session.decoder.request(session.input.undecoded(), session.undispatched);
-        let request = request.expect("it was there");
+        let request = session.at_hand();
         let word = |at: usize| {
             request.get(at).map(|word| String::from_utf8_lossy(word).to_ascii_uppercase())
         };
@@ -102,7 +101,7 @@ impl Core {
                 ("SHOW", "CONFIG", 3) => Ok(self.show_config()),
                 ("SHOW", "ERRORS", 3) => Ok(self.show_errors()),
                 ("EXPLAIN", ..) => explain(&request, self.backends.topology()),
-                ("HELP", _, 2) => {
+                ("HELP", _, 2) | ("SHOW", "HELP", 3) => {
                     return self.say(id, spec, |_, reply| help(reply), now);
                 }
                 ("REFRESH" | "RESUME", _, 2) | ("PAUSE", _, 2 | 3) => {

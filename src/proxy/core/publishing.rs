@@ -22,8 +22,7 @@ impl Core {
         now: Instant,
     ) -> Dispatched {
         let session = &self.sessions[id.index()];
-        let request = session.decoder.request(session.input.undecoded(), session.undispatched);
-        let request = request.expect("it was there");
+        let request = session.at_hand();
         let topology = self.backends.topology();
         let slot = match route::slot_of(spec, &request) {
             Ok(Route::Keyed(slot)) => slot,

@@ -235,8 +235,7 @@ impl Core {
         now: Instant,
     ) -> Dispatched {
         let session = &self.sessions[id.index()];
-        let request = session.decoder.request(session.input.undecoded(), session.undispatched);
-        let request = request.expect("it was there");
+        let request = session.at_hand();
         let gather = match refusal {
             route::Refusal::CrossSlot => route::gathered(spec, &request, self.options.gather_bytes),
             _ => None,
@@ -505,6 +504,12 @@ impl Core {
 }
 
 impl Session {
+    /// The request that is decoded and is to be dispatched.
+    pub(super) fn at_hand(&self) -> Request<'_> {
+        let request = self.decoder.request(self.input.undecoded(), self.undispatched);
+        request.expect("it was decoded")
+    }
+
     /// The request that was decoded is on its way.
     #[inline]
     pub(super) fn finish_decoding(

@@ -98,7 +98,7 @@ impl Core {
         now: Instant,
     ) -> Option<Dispatched> {
         let session = &self.sessions[id.index()];
-        let request = session.decoder.request(session.input.undecoded(), session.undispatched)?;
+        let request = session.at_hand();
         let (query, finish) = match spec.name {
             "slowlog|len" => (Query::SlowCount, Finish::Count),
             "slowlog|reset" => (Query::ForgetSlow, Finish::Done),

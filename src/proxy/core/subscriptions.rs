@@ -135,8 +135,7 @@ impl Core {
             return Dispatched::WaitForAll;
         }
         let used = session.undispatched;
-        let request = session.decoder.request(session.input.undecoded(), used);
-        let request = request.expect("it was there");
+        let request = session.at_hand();
         let held = session.listening.as_ref().map_or(0, |all| all.count(&TopicKind::ALL));
         if begins && held + request.len() > TOPICS_MAX {
             let line = format!("ERR a client may have {TOPICS_MAX} subscriptions");
@@ -194,8 +193,7 @@ impl Core {
     /// PUBSUB: nodes are asked, and what they count is corrected by what is known here.
     fn count_listeners(&mut self, id: SessionId, spec: &'static Spec, now: Instant) -> Dispatched {
         let session = &self.sessions[id.index()];
-        let request = session.decoder.request(session.input.undecoded(), session.undispatched);
-        let request = request.expect("it was there");
+        let request = session.at_hand();
         let gather = Census::new(spec, &request, &self.shared.listeners)
             .ok_or_else(|| route::refusal(spec))
             .and_then(|census| {

@@ -81,8 +81,7 @@ impl Core {
         if !session.pipeline.is_empty() {
             return Dispatched::WaitForAll;
         }
-        let request = session.decoder.request(session.input.undecoded(), session.undispatched);
-        let request = request.expect("it was there");
+        let request = session.at_hand();
         let change = Tracking::read(&request, session.client.tracking.as_deref());
         match change {
             Err(line) => self.refuse(id, Some(spec), line.as_bytes(), now),
@@ -153,12 +152,10 @@ impl Core {
     /// CLIENT CACHING.
     pub(super) fn cache(&mut self, id: SessionId, spec: &'static Spec, now: Instant) -> Dispatched {
         let session = &mut self.sessions[id.index()];
-        let request = session.decoder.request(session.input.undecoded(), session.undispatched);
-        let request = request.expect("it was there");
-        let client = &mut session.client;
-        match Tracking::read_caching(&request, client.tracking.as_deref()) {
+        let request = session.at_hand();
+        match Tracking::read_caching(&request, session.client.tracking.as_deref()) {
             Ok(caching) => {
-                let tracking = client.tracking.as_mut().expect("it was looked at");
+                let tracking = session.client.tracking.as_mut().expect("it was looked at");
                 tracking.caching = Some(caching);
                 session.regate();
                 self.say(id, spec, |_, reply| reply.ok(), now)
@@ -190,9 +187,7 @@ impl Core {
         }
         tracking.caching = None;
         session.caching = Some(caching);
-        let used = session.undispatched;
-        let request = session.decoder.request(session.input.undecoded(), used);
-        let request = request.expect("it was there");
+        let request = session.at_hand();
         if matches!(spec.class, Class::OneSlot | Class::AllOrNothing)
             && let Ok(Route::Keyed(slot)) = route::slot_of(spec, &request)
         {

@@ -97,6 +97,7 @@ fn proxy_show_tells_people_in_columns_and_programs_in_maps() {
     };
     let node = cluster.nodes()[cluster.owner("a")].address();
     assert!(explained.contains(&(Reply::bulk("nodes"), Reply::bulk(node))), "{explained:?}");
+    assert_eq!(client.call(&["PROXY", "SHOW", "HELP"]), client.call(&["PROXY", "HELP"]));
     let refused = client.call(&["PROXY", "PAUSE"]);
     assert!(refused.as_error().is_some_and(|e| e.starts_with(b"ERR PROXY PAUSE needs")));
 }

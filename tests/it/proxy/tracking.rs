@@ -243,7 +243,9 @@ fn changes_are_told_as_one_server_tells_them() {
     let Some(alone) = Server::redis(&[]) else { return };
     for cluster in [Cluster::redis(3, 0), Cluster::valkey(3, 0)] {
         let Some(cluster) = cluster else { continue };
-        let proxy = Keyway::proxy_with(&cluster.seeds(), "workers: 2\n");
+        // A busy machine may hold a node up for longer than a connection's silence is borne.
+        let patient = "workers: 2\ntiming:\n  suspect_after: 20s\n  backend_timeout: 60s\n";
+        let proxy = Keyway::proxy_with(&cluster.seeds(), patient);
         reach_all(&cluster, &proxy);
         // None is the beginning of another.
         let keys = [0, 1, 2].map(|node| cluster.key_of(node, &format!("track{node}")));
@@ -263,7 +265,8 @@ fn changes_are_told_as_one_server_tells_them() {
 #[test]
 fn the_same_map_told_by_another_node_is_no_news() {
     let Some(cluster) = Cluster::redis(4, 0) else { return };
-    let proxy = Keyway::proxy_with(&cluster.seeds(), "workers: 1\ntiming:\n  refresh: 100ms\n");
+    let timing = "refresh: 100ms\n  suspect_after: 20s\n  backend_timeout: 60s\n";
+    let proxy = Keyway::proxy_with(&cluster.seeds(), &format!("workers: 1\ntiming:\n  {timing}"));
     reach_all(&cluster, &proxy);
     cluster.await_claims();
     let mut client = proxy.client_resp3();

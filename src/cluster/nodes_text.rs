@@ -3,7 +3,7 @@
 //! Read leniently where versions differ (`@cport`, host names, shard ids, slot words) and
 //! strictly where a wrong reading would move data: ids, slots, epochs.
 
-use crate::cluster::{Endpoint, Epoch, NodeId, Slot, SlotSet};
+use super::{Endpoint, Epoch, NodeId, Slot, SlotSet};
 use std::collections::BTreeMap;
 
 /// One node, as one line describes it.
@@ -14,6 +14,8 @@ pub struct NodeLine {
     /// Where its clients connect; `None` while nobody knows (`:0`, or `:port` of a node that
     /// does not know its own address yet).
     pub endpoint: Option<Endpoint>,
+    /// The port at which clients connect, also where only the host is missing.
+    pub port: Option<u16>,
     /// The port of its bus, where the line tells.
     pub bus_port: Option<u16>,
     /// The words of the flags field, in order: `myself`, `master`, `fail?`, …
@@ -32,6 +34,9 @@ pub struct NodeLine {
     pub importing: BTreeMap<Slot, NodeId>,
 }
 
+/// What is shown of a line that does not read: characters.
+const LINE_SHOWN: usize = 200;
+
 /// A text that is not CLUSTER NODES'; the line that does not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a line of CLUSTER NODES: `{0}`")]
@@ -45,7 +50,7 @@ impl NodeLine {
 
     /// Whether it says it is a primary.
     pub fn is_primary(&self) -> bool {
-        self.has("master")
+        self.has("master") || self.has("primary")
     }
 
     /// Whether it says it is a replica.
@@ -68,14 +73,16 @@ impl NodeLine {
 pub fn parse_nodes(text: &str) -> Result<Vec<NodeLine>, InvalidLine> {
     text.lines()
         .filter(|line| !line.trim().is_empty())
-        .map(|line| parse_line(line).ok_or_else(|| InvalidLine(line.to_owned())))
+        .map(|line| {
+            parse_line(line).ok_or_else(|| InvalidLine(line.chars().take(LINE_SHOWN).collect()))
+        })
         .collect()
 }
 
 fn parse_line(line: &str) -> Option<NodeLine> {
     let mut fields = line.split_ascii_whitespace();
     let id = NodeId::parse(fields.next()?.as_bytes()).ok()?;
-    let (endpoint, bus_port) = parse_address(fields.next()?);
+    let (endpoint, port, bus_port) = parse_address(fields.next()?);
     let flags: Vec<String> = fields.next()?.split(',').map(str::to_owned).collect();
     let primary = match fields.next()? {
         "-" => None,
@@ -83,10 +90,15 @@ fn parse_line(line: &str) -> Option<NodeLine> {
     };
     let (_ping_sent, _pong_received) = (fields.next()?, fields.next()?);
     let config_epoch = Epoch(fields.next()?.parse().ok()?);
-    let connected = fields.next()? == "connected";
+    let connected = match fields.next()? {
+        "connected" => true,
+        "disconnected" => false,
+        _ => return None,
+    };
     let mut node = NodeLine {
         id,
         endpoint,
+        port,
         bus_port,
         flags,
         primary,
@@ -103,13 +115,14 @@ fn parse_line(line: &str) -> Option<NodeLine> {
 }
 
 /// `host:port@cport,hostname,key=value…`: later versions append, earlier ones lack the tail.
-fn parse_address(text: &str) -> (Option<Endpoint>, Option<u16>) {
+fn parse_address(text: &str) -> (Option<Endpoint>, Option<u16>, Option<u16>) {
     let address = text.split(',').next().unwrap_or(text);
     let (address, bus_port) = match address.split_once('@') {
         Some((address, bus_port)) => (address, bus_port.parse().ok()),
         None => (address, None),
     };
-    (Endpoint::parse(address).ok(), bus_port)
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    (Endpoint::parse(address).ok(), port.filter(|port| *port != 0), bus_port)
 }
 
 /// `7`, `0-5460`, `[93->-id]` or `[77-<-id]`.
@@ -125,7 +138,11 @@ fn parse_slots(word: &str, node: &mut NodeLine) -> Option<()> {
         return Some(());
     }
     let (first, last) = word.split_once('-').unwrap_or((word, word));
-    for number in slot(first)?.number()..=slot(last)?.number() {
+    let (first, last) = (slot(first)?, slot(last)?);
+    if first > last {
+        return None;
+    }
+    for number in first.number()..=last.number() {
         node.slots.insert(Slot::new(number).ok()?);
     }
     Some(())
@@ -193,6 +210,8 @@ mod tests {
             &format!("{ID} 127.0.0.1:1 master - 0 0 3"),
             &format!("{ID} 127.0.0.1:1 master - 0 0 x connected"),
             &format!("{ID} 127.0.0.1:1 master - 0 0 1 connected 16384"),
+            &format!("{ID} 127.0.0.1:1 master - 0 0 1 connected 9-5"),
+            &format!("{ID} 127.0.0.1:1 master - 0 0 1 maybe 5"),
             &format!("{ID} 127.0.0.1:1 master - 0 0 1 connected [5->-zzz]"),
             &format!("{ID} 127.0.0.1:1 slave zzz 0 0 1 connected"),
         ] {
