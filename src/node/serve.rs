@@ -13,6 +13,7 @@ use super::output::Output;
 use super::ownership::{self, Access};
 use super::server::Server;
 use super::session::{ClientId, Close, Replies, Session};
+use crate::bus::Refusal;
 use crate::clock::Now;
 use crate::cluster::{Slot, SlotSet};
 use crate::command::Flags;
@@ -225,6 +226,11 @@ impl Core {
 }
 
 impl Ctx<'_> {
+    /// Whether the client waits for replicas to confirm CLUSTER SETSLOT.
+    fn waits_for_slot_change(&self) -> bool {
+        self.session.blocked.as_ref().is_some_and(|blocked| blocked.spec.name == "cluster|setslot")
+    }
+
     /// Whether this node still serves the keys that the client waits for, or will when they have
     /// come from another.
     fn may_wait_on(&self) -> Result<(), CommandError> {
@@ -248,6 +254,11 @@ pub(super) fn unblock_all(now: Now, keyspace: &mut Keyspace, server: &mut Server
     );
     for client in server.waiters.clients() {
         with_client(now, keyspace, server, client, |ctx| {
+            if ctx.waits_for_slot_change() {
+                // A primary that gave its last slot away has become a replica: its tool knows this answer.
+                ctx.unblock_with(&CommandError::err(Refusal::NotAPrimary));
+                return;
+            }
             ctx.unblock_with(&ROLE_CHANGED);
             ctx.session.close(Close::AfterReplies);
         });

@@ -107,8 +107,9 @@ impl Data {
     /// What the bus is told of it.
     pub(crate) fn replication(&self) -> Replication {
         let upstream = self.upstream.as_ref();
+        let has_data = upstream.is_none_or(|upstream| upstream.has_data);
         Replication {
-            offset: self.history.offset(),
+            offset: if has_data { self.history.offset() } else { 0 },
             heard: upstream.filter(|upstream| upstream.has_data).and_then(|up| up.heard),
             linked: self.is_linked(),
         }

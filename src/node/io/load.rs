@@ -8,14 +8,30 @@ use anyhow::{Context, bail};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 /// Bytes that are loaded at a time: about a millisecond's.
 const PIECE_BYTES: usize = 64 * 1024;
+/// What is loaded so soon is loaded before the first client is heard: it need not be told to wait, and many
+/// that start a server do not expect to be.
+const UNHEARD: Duration = Duration::from_millis(100);
+
+/// Lets clients be heard in between.
+struct Pauses(Now);
+
+impl Pauses {
+    async fn take(&self) {
+        if Now::read().instant.saturating_duration_since(self.0.instant) >= UNHEARD {
+            tokio::task::yield_now().await;
+        }
+    }
+}
 
 /// Loads the append-only file if the node keeps one, else the file of `dbfilename`, if there is one.
 pub(super) async fn at_start(engine: &Engine) -> anyhow::Result<()> {
+    let pauses = Pauses(Now::read());
     if engine.with_core(|core| core.parameter("appendonly")) == "yes" {
-        return log(engine).await;
+        return log(engine, &pauses).await;
     }
     let name = engine.with_core(|core| core.parameter("dbfilename"));
     let Some((mut file, size)) = open(Path::new(&name))? else { return Ok(()) };
@@ -27,7 +43,7 @@ pub(super) async fn at_start(engine: &Engine) -> anyhow::Result<()> {
             break;
         }
         engine.with_core(|core| core.load_file(Now::read(), &piece[..count]))?;
-        tokio::task::yield_now().await;
+        pauses.take().await;
     }
     engine.with_core(|core| core.end_file_load(Now::read()))?;
     Ok(())
@@ -46,7 +62,7 @@ fn open(path: &Path) -> anyhow::Result<Option<(File, u64)>> {
 }
 
 /// Reads all files of the append-only file, and goes on writing its last one.
-async fn log(engine: &Engine) -> anyhow::Result<()> {
+async fn log(engine: &Engine, pauses: &Pauses) -> anyhow::Result<()> {
     let mut append = engine.with_core(|core| Append::open(core))?;
     let fresh = append.is_empty();
     let parts = append.parts();
@@ -58,7 +74,7 @@ async fn log(engine: &Engine) -> anyhow::Result<()> {
     }
     engine.with_core(|core| core.begin_loading(Now::read(), total));
     for (path, last) in &parts {
-        part(engine, path, *last).await.with_context(|| path.display().to_string())?;
+        part(engine, path, *last, pauses).await.with_context(|| path.display().to_string())?;
     }
     engine.with_core(|core| core.end_loading(Now::read()));
     if fresh {
@@ -74,10 +90,10 @@ async fn log(engine: &Engine) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn part(engine: &Engine, path: &Path, last: bool) -> anyhow::Result<()> {
+async fn part(engine: &Engine, path: &Path, last: bool, pauses: &Pauses) -> anyhow::Result<()> {
     let mut reader = PartReader::open(path)?;
     while engine.with_core(|core| reader.read_piece(core))? {
-        tokio::task::yield_now().await;
+        pauses.take().await;
     }
     engine.with_core(|core| reader.finish(core, path, last))
 }

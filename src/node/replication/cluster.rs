@@ -15,8 +15,10 @@ impl Server {
     pub(in crate::node) fn tell_bus(&mut self) {
         let replication = &self.replication;
         let upstream = replication.upstream.as_ref();
+        let has_data = upstream.is_none_or(Upstream::has_data);
         let state = bus::Replication {
-            offset: replication.history.offset(),
+            // While a copy comes and what there was is gone, siblings need not let this replica go first.
+            offset: if has_data { replication.history.offset() } else { 0 },
             heard: upstream.filter(|upstream| upstream.has_data()).map(Upstream::current_at),
             linked: upstream.is_some_and(|upstream| upstream.phase == Phase::Online),
         };

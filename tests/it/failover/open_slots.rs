@@ -214,3 +214,26 @@ fn a_newcomer_is_told_of_a_slot_that_others_were_confirming() {
     wait_for("the newcomer to hear of it", SOON, || own_line(&cluster, newcomer).ends_with(&open));
     assert!(own_line(&cluster, 3).ends_with(&open));
 }
+
+/// A primary that has given its last slot away becomes a replica, perhaps while it waits for its own to
+/// confirm that: what `redis-cli --cluster rebalance` takes for done is what a replica answers.
+#[test]
+fn who_changes_a_slot_at_a_primary_that_is_one_no_longer_is_told_so() {
+    let Some(mut cluster) = Cluster::mixed(&[Kind::Keyway; 3], &[Kind::Keyway]) else { return };
+    let Some(heir) = cluster.join(Kind::Keyway) else { return };
+    joins(&cluster, heir, 0);
+    let second = cluster.id(1);
+    cluster.node_mut(3).pause();
+    let mut client = cluster.nodes()[0].client();
+    client.set_timeout(SOON * 2);
+    let told = std::thread::spawn(move || {
+        let words = ["CLUSTER", "SETSLOT", "7", "MIGRATING", &second, "TIMEOUT", "60000"];
+        [client.call(&words), client.call(&["CLUSTER", "SETSLOT", "7", "STABLE"])]
+    });
+    let waits = || cluster.nodes()[0].info("blocked_clients") == "1";
+    wait_for("SETSLOT to wait for the replica", SOON, waits);
+    cluster.nodes()[heir].client().ok(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
+    let refused = Reply::error("ERR Please use SETSLOT only with masters.");
+    assert_eq!(told.join().expect("answers"), [refused.clone(), refused]);
+    cluster.node_mut(3).resume();
+}
