@@ -7,5 +7,5 @@ mod shutdown;
 mod wake;
 
 pub use client::{Client, ClientError, ClientOptions, Credentials};
-pub use shutdown::Shutdown;
+pub use shutdown::{Shutdown, StopSignals};
 pub use wake::{before_sleep, client_was_read};

@@ -5,7 +5,7 @@
 //! Everything that runs holds a clone and listens; nobody polls a flag.
 
 use std::io;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// A request to stop that every part of a process hears. Clones hear the same request.
@@ -26,25 +26,8 @@ impl Shutdown {
     /// # Errors
     /// When the process may not install signal handlers.
     pub fn on_signals() -> io::Result<Self> {
-        let shutdown = Self::new();
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let asked = shutdown.clone();
-        tokio::spawn(async move {
-            loop {
-                let name = tokio::select! {
-                    _ = terminate.recv() => "SIGTERM",
-                    _ = interrupt.recv() => "SIGINT",
-                };
-                if asked.is_requested() {
-                    tracing::warn!(signal = name, "asked to stop again: not waiting any longer");
-                    asked.request_at_once();
-                } else {
-                    tracing::info!(signal = name, "asked to stop");
-                    asked.request();
-                }
-            }
-        });
+        let (shutdown, signals) = (Self::new(), StopSignals::listen()?);
+        tokio::spawn(signals.request(shutdown.clone(), || true));
         Ok(shutdown)
     }
 
@@ -77,6 +60,44 @@ impl Shutdown {
     /// Returns when somebody has asked not to wait any longer.
     pub async fn at_once(&self) {
         self.at_once.cancelled().await;
+    }
+}
+
+/// SIGTERM and SIGINT, once they do not end the process by themselves any more.
+#[derive(Debug)]
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// From here on they are heard, and wait until somebody asks.
+    ///
+    /// # Errors
+    /// When the process may not install signal handlers.
+    pub fn listen() -> io::Result<Self> {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(Self { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
+    }
+
+    /// Has the first of them ask for a drain, and the next ask to stop [at once](Shutdown::at_once).
+    /// Before the first, `may_stop` has a word: if it says no, nobody has asked.
+    pub async fn request(mut self, shutdown: Shutdown, may_stop: impl Fn() -> bool) {
+        loop {
+            let name = tokio::select! {
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+            };
+            if shutdown.is_requested() {
+                tracing::warn!(signal = name, "asked to stop again: not waiting any longer");
+                shutdown.request_at_once();
+            } else {
+                tracing::info!(signal = name, "asked to stop");
+                if may_stop() {
+                    shutdown.request();
+                }
+            }
+        }
     }
 }
 

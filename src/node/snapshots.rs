@@ -239,11 +239,11 @@ impl Core {
         self.begin_waiting(now);
     }
 
-    /// The process is about to end: what that would lose is saved, if the node saves by itself and
-    /// SHUTDOWN has not seen to it.
+    /// The process is asked to end: what that would lose is saved, if the node saves by itself. From then on no
+    /// write is run, as it would not be saved.
     ///
     /// # Errors
-    /// It could not be saved.
+    /// It could not be saved, and everything goes on.
     pub fn prepare_end(&mut self, now: Now) -> std::io::Result<()> {
         super::commands::prepare_end(&mut self.server, &mut self.keyspace, now, None)
     }

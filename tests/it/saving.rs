@@ -3,6 +3,7 @@
 use crate::rdb::{describe, fill, keys};
 use crate::support::{Client, Kind, Server, eventually, tool};
 use keyway::resp::Reply;
+use rustix::process::Signal;
 use std::process::Command;
 use std::time::Duration;
 
@@ -71,6 +72,33 @@ fn what_is_not_to_be_saved_is_not() {
     eventually(WITHIN, || (!server.process().is_alive()).then_some(())).expect("it ends");
     server.restart();
     assert_eq!(server.client().integer(&["DBSIZE"]), 0);
+}
+
+/// Whoever asks: it serves on, until there is room again or it is told not to save.
+#[test]
+fn a_server_that_cannot_save_does_not_end() {
+    const CANNOT: &str = "Error trying to save the DB, can't exit.";
+    for kind in [Kind::Keyway, Kind::Redis, Kind::Valkey] {
+        let Some(mut server) = Server::node(kind, &["--save", "3600 1"]) else { continue };
+        let mut client = server.client();
+        client.ok(&["SET", "k", "1"]);
+        let in_the_way = server.folder().join("dump.rdb");
+        std::fs::create_dir(&in_the_way).expect("a folder where the file should be");
+        let refusals = |server: &Server| server.log().matches(CANNOT).count();
+        let refused = client.call(&["SHUTDOWN"]);
+        assert_eq!(refused, Reply::error("ERR Errors trying to SHUTDOWN. Check logs."), "{kind:?}");
+        assert_eq!(refusals(&server), 1, "{kind:?}:\n{}", server.log());
+        for asked in [2, 3] {
+            server.process().signal(Signal::TERM);
+            let refused = eventually(WITHIN, || (refusals(&server) == asked).then_some(()));
+            assert!(refused.is_some(), "{kind:?}:\n{}", server.log());
+            assert_eq!(client.integer(&["INCR", "k"]), asked as i64, "{kind:?}: writes go on");
+        }
+        std::fs::remove_dir(&in_the_way).expect("it is empty");
+        assert!(server.terminate(WITHIN).is_some_and(|status| status.success()), "{kind:?}");
+        server.restart();
+        assert_eq!(server.client().text(&["GET", "k"]), "3", "{kind:?}");
+    }
 }
 
 /// Files are exchanged with both stock servers, and Redis's checker finds nothing.

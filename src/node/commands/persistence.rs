@@ -10,9 +10,10 @@ use crate::node::server::Server;
 use crate::node::session::Close;
 use crate::node::snapshots::SnapshotFor;
 use crate::resp::Request;
-use crate::store::Keyspace;
 use crate::store::rdb::RdbWriter;
+use crate::store::{Expired, Keyspace};
 use std::path::Path;
+use std::time::Duration;
 
 pub(super) const HANDLERS: Handlers = &[
     ("bgrewriteaof", bgrewriteaof),
@@ -157,8 +158,11 @@ fn shutdown(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         return Err(CommandError::line("ERR No shutdown in progress."));
     }
     let wanted = if save || nosave { Some(save) } else { None };
-    if prepare_end(ctx.server, ctx.keyspace, ctx.now, wanted).is_err() && !force {
-        return Err(CommandError::line("ERR Errors trying to SHUTDOWN. Check logs."));
+    if prepare_end(ctx.server, ctx.keyspace, ctx.now, wanted).is_err() {
+        if !force {
+            return Err(CommandError::line("ERR Errors trying to SHUTDOWN. Check logs."));
+        }
+        end_writes(ctx.server, ctx.keyspace, ctx.now);
     }
     ctx.server.outputs.push_back(Output::Shutdown { at_once: now });
     ctx.session.close(Close::Now);
@@ -166,7 +170,7 @@ fn shutdown(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
 }
 
 /// Saves what the end of the process would lose: if it is `wanted`, or, where nobody says, if the
-/// node saves by itself.
+/// node saves by itself; and runs no write any more.
 ///
 /// # Errors
 /// It could not be saved.
@@ -179,15 +183,28 @@ pub(in crate::node) fn prepare_end(
     if server.persistence.ready_to_end {
         return Ok(());
     }
+    tracing::info!("User requested shutdown...");
     server.give_up_snapshot(keyspace, SnapshotFor::File);
     server.give_up_snapshot(keyspace, SnapshotFor::Rewrite);
     let loading = server.persistence.loading.is_some();
     if wanted.unwrap_or(!server.settings.save_rules.is_empty()) && !loading {
         tracing::info!("Saving the final RDB snapshot before exiting.");
-        save_now(server, keyspace, now)?;
+        save_now(server, keyspace, now).inspect_err(|_| {
+            tracing::error!("Error trying to save the DB, can't exit.");
+        })?;
     }
-    server.persistence.ready_to_end = true;
+    end_writes(server, keyspace, now);
     Ok(())
+}
+
+/// From here to the end of the process clients wait for the replies to their writes, in vain: they see the
+/// connection end, and know no more than that.
+fn end_writes(server: &mut Server, keyspace: &mut Keyspace, now: Now) {
+    /// Longer than anybody waits.
+    const FOR_GOOD: Duration = Duration::from_secs(24 * 60 * 60);
+    server.persistence.ready_to_end = true;
+    server.failover_pause = Some(now.instant + FOR_GOOD);
+    keyspace.set_on_expired(Expired::Hide);
 }
 
 /// `DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE]`

@@ -320,9 +320,14 @@ impl Engine {
         self.with_core(|core| core.disconnect(id));
     }
 
+    /// A signal asks this node to stop: whether it can, which is when it could save what it should.
+    pub(super) fn may_stop(&self) -> bool {
+        self.with_core(|core| core.prepare_end(Now::read())).is_ok()
+    }
+
     /// Waits until replicas have all that clients were told is done, as long as that may take.
     pub(super) async fn wait_for_replicas(&self) {
-        let Some((end, limit)) = self.with_core(|core| core.begin_farewell(Now::read())) else {
+        let Some((end, limit)) = self.with_core(|core| core.begin_farewell()) else {
             return;
         };
         let caught_up = async {

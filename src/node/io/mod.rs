@@ -32,7 +32,7 @@ pub use title::take_title;
 use super::{Core, CoreOptions};
 use crate::clock::Now;
 use crate::config::node::{FatalConfig, NodeConfig};
-use crate::net::{Shutdown, before_sleep};
+use crate::net::{Shutdown, StopSignals, before_sleep};
 use engine::Engine;
 use host::Sockets;
 use running::{Keeps, RunningNote};
@@ -158,7 +158,7 @@ async fn serve(mut core: Core, sockets: Rc<Sockets>) -> Result<ExitCode, NodeErr
         RunningNote::beside(Path::new(&beside)).map(Rc::new)
     });
     let note = note.transpose().map_err(NodeError::io("reading the note of the last run"))?;
-    let stop = Shutdown::on_signals().map_err(NodeError::io("listening for signals"))?;
+    let signals = StopSignals::listen().map_err(NodeError::io("listening for signals"))?;
     let (addresses, backlog) = (core.parameter("bind"), core.parameter("tcp-backlog"));
     let failed = |port: u16| {
         move |source| {
@@ -193,7 +193,10 @@ async fn serve(mut core: Core, sockets: Rc<Sockets>) -> Result<ExitCode, NodeErr
     tracing::info!("Server initialized");
 
     let listening = Rc::clone(&sockets.listening);
+    let stop = Shutdown::new();
     let engine = Rc::new(Engine::new(core, sockets, stop.clone()));
+    let asked = engine.clone();
+    tokio::task::spawn_local(signals.request(stop.clone(), move || asked.may_stop()));
     tokio::task::spawn_local(listen::accept(listening, engine.clone()));
     if let Some(unix) = unix {
         tokio::task::spawn_local(unix.accept(engine.clone()));
@@ -242,12 +245,9 @@ async fn serve(mut core: Core, sockets: Rc<Sockets>) -> Result<ExitCode, NodeErr
             NodeError::io("Fatal: can't update cluster config file."),
         ),
     }
-    tracing::info!("User requested shutdown...");
+    // By here all is saved that is to be, and no write is run any more.
     engine.wait_for_replicas().await;
     engine.finish(LINGER).await;
-    engine
-        .with_core(|core| core.prepare_end(Now::read()))
-        .map_err(NodeError::io("saving the data before the end"))?;
     engine.sync_log().map_err(NodeError::io("writing the append-only file before the end"))?;
     if let Some(mesh) = &mesh {
         mesh.save().map_err(NodeError::io("Fatal: can't update cluster config file."))?;
