@@ -3,7 +3,7 @@
 
     make speed                        # or: benches/node_speed.py [--rounds 5] [--only SADD] NODE REDIS
 
-Servers take turns, test by test and round by round, so that both see the same machine. Per request:
+Servers take turns, test by test and round by round, in random order, so that both see the same machine. Per request:
 the processor time of the server, from what the kernel has counted for its threads, which a busy
 machine hardly changes; and requests per second, which need a quiet one. Each figure is the median
 of all rounds; a ratio above 1 says that the first server is better. A server whose name is `keyway`
@@ -13,6 +13,7 @@ is started as a node; redis-benchmark is the client.
 import argparse
 import glob
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -109,7 +110,8 @@ def main():
             for test in options.only:
                 for pipeline in options.pipeline:
                     requests = options.requests * (1 if pipeline == 1 else 10)
-                    for place, server in enumerate(servers):
+                    # Neither is always the one that follows the other.
+                    for place, server in random.sample(list(enumerate(servers)), 2):
                         figure = run(server, test, pipeline, requests, options.client_core)
                         figures.setdefault((test, pipeline, place), []).append(figure)
     finally:

@@ -22,9 +22,9 @@ const WAITING_OUTPUT_MAX: usize = 1024 * 1024;
 /// Input that is taken from a client whose requests CLIENT PAUSE or a command that waits holds back.
 /// It is read so that one that leaves is noticed.
 const HELD_INPUT_MAX: usize = 64 * 1024;
-/// Up to so many bytes are one request that is soon done: to wake for it costs as much as to run it. Who
-/// sends more at a time has made the waking worth its price, and should not wait for others.
-const SMALL_READ_BYTES: usize = 128;
+/// Up to so many bytes are a request or a few that are soon done: to wake for them costs as much as to run them.
+/// Who sends more at a time has made the waking worth its price, and should not wait for others.
+const SMALL_READ_BYTES: usize = 256;
 /// A client's own buffers are given back when they are empty and larger than this.
 const BUFFER_KEPT_BYTES: usize = 0;
 
