@@ -314,7 +314,7 @@ fn parameters_are_read_and_changed_by_clients() {
     node.transcript(&mut client, &[
         ("CONFIG GET timeout", "*2|$7|timeout|$1|0|"),
         ("CONFIG SET timeout 7 maxmemory 1kb", "+OK|"),
-        ("CONFIG GET TIMEOUT maxmemory", "*4|$9|maxmemory|$4|1024|$7|timeout|$1|7|"),
+        ("CONFIG GET TIMEOUT maxmemory", "*4|$9|maxmemory|$4|1024|$7|TIMEOUT|$1|7|"),
         (
             "CONFIG SET timeout x",
             "-ERR CONFIG SET failed (possibly related to argument 'timeout') - argument couldn't \

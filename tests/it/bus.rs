@@ -97,6 +97,39 @@ fn joins_a_cluster_of(kinds: &[Kind], we_ask: bool) {
     assert_eq!(ours.client().call(&["GET", &key]), Reply::Null);
 }
 
+/// Half of the slots have no owner: nothing is served, but for what an operator allows.
+#[test]
+fn a_cluster_that_is_down_serves_what_it_may() {
+    const DOWN: &str = "CLUSTERDOWN The cluster is down";
+    const READS: &str = "CLUSTERDOWN The cluster is down and only accepts read commands";
+    const NOBODYS: &str = "CLUSTERDOWN Hash slot not served";
+    for kind in [Kind::Keyway, Kind::Redis, Kind::Valkey] {
+        let Some(server) = node(kind) else { continue };
+        // `a` and `{a}` are of slot 15495, `b` of slot 3300.
+        add_slots(&server, 8192, 16_383);
+        let mut client = server.client();
+        let mut check = |asked: &[&str], expected: Reply| {
+            assert_eq!(client.call(asked), expected, "{kind:?} {asked:?}");
+        };
+        let allow = |what: &str, allowed: &str| {
+            server.client().ok(&["CONFIG", "SET", &format!("cluster-allow-{what}"), allowed]);
+        };
+        check(&["GET", "a"], Reply::error(DOWN));
+        check(&["SET", "a", "1"], Reply::error(DOWN));
+        check(&["SPUBLISH", "a", "m"], Reply::Integer(0));
+        allow("reads-when-down", "yes");
+        check(&["GET", "a"], Reply::Null);
+        check(&["EXISTS", "a", "{a}"], Reply::Integer(0));
+        check(&["SET", "a", "1"], Reply::error(READS));
+        check(&["GET", "b"], Reply::error(NOBODYS));
+        allow("pubsubshard-when-down", "no");
+        check(&["SPUBLISH", "a", "m"], Reply::error(DOWN));
+        check(&["SSUBSCRIBE", "a"], Reply::error(DOWN));
+        allow("reads-when-down", "no");
+        check(&["GET", "a"], Reply::error(DOWN));
+    }
+}
+
 #[test]
 fn a_node_joins_a_cluster_of_redis() {
     joins_a_cluster_of(&[Kind::Redis, Kind::Redis, Kind::Redis], true);
