@@ -101,12 +101,12 @@ pub(super) fn decompress(bytes: &[u8], len: usize) -> Option<Vec<u8>> {
             if out.len() + count > len {
                 return None;
             }
-            if distance >= count {
-                out.extend_from_within(from..from + count);
-            } else {
-                for place in from..from + count {
-                    out.push(out[place]);
-                }
+            // Where it overlaps what it makes, that repeats: each step copies all there is of it so far.
+            let mut left = count;
+            while left > 0 {
+                let step = left.min(out.len() - from);
+                out.extend_from_within(from..from + step);
+                left -= step;
             }
         }
         if out.len() > len {
