@@ -4,7 +4,8 @@
 //! primary would be one again, with all but what it had not written to its file yet; its replica, that
 //! has more, would be emptied to follow it. So a primary that has a replica is left down until the others
 //! have replaced it, and comes back as the replica of its heir. That is not waited for where it
-//! cannot happen (no replica lives, or too few primaries to elect one), nor for ever.
+//! cannot happen (no replica lives, or too few primaries to elect one), nor for ever. A node that is
+//! silent is not dead: on a machine that is busy all of them may be, and elect an heir thereafter.
 
 use super::nodes::NODE_TIMEOUT;
 use crate::admin::NodeView;
@@ -12,13 +13,14 @@ use crate::admin::io::connect;
 use crate::cluster::Endpoint;
 use crate::net::ClientOptions;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// How long a dead primary waits for its heir: a death is noticed within two node timeouts at the latest,
 /// an election takes about a second, and a machine may be busy.
 pub(super) const REPLACED_WITHIN: Duration = Duration::from_secs(4 * NODE_TIMEOUT.as_secs());
 /// How often the others are asked.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How long one of them may take to answer: they are on this machine.
+/// How long one of them may take to answer before it counts as silent: they are on this machine.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
 /// What to do with a node that died.
@@ -30,37 +32,47 @@ pub(super) enum Verdict {
     Wait,
 }
 
-/// Decides by the views of the nodes that live.
-pub(super) fn judge(dead: &Endpoint, living: &[NodeView]) -> Verdict {
-    let lines = living.iter().flat_map(|view| &view.others);
+/// Decides by the views of the nodes that answered. Of `silent` ones nothing is known but that they are there.
+pub(super) fn judge(dead: &Endpoint, answered: &[NodeView], silent: usize) -> Verdict {
+    let lines = answered.iter().flat_map(|view| &view.others);
     let port = |endpoint: &Option<Endpoint>| endpoint.as_ref().map(|endpoint| endpoint.port);
     let mut seen = lines.filter(|line| port(&line.endpoint) == Some(dead.port)).peekable();
-    let Some(id) = seen.peek().map(|line| line.id) else { return Verdict::Start };
+    let Some(id) = seen.peek().map(|line| line.id) else {
+        let may_be_known = answered.is_empty() && silent > 0;
+        return if may_be_known { Verdict::Wait } else { Verdict::Start };
+    };
     // The first to know is the heir itself: one view without its slots is enough.
     if seen.any(|line| !line.is_primary() || line.slots.is_empty()) {
         return Verdict::Start;
     }
-    let has_heir =
-        living.iter().any(|view| view.own.primary == Some(id) && !view.own.has("nofailover"));
-    let voters = living.iter().filter(|view| !view.own.slots.is_empty()).count();
-    let primaries = living.iter().map(|view| view.slot_owners().len()).max().unwrap_or(0);
+    let may_inherit = |view: &NodeView| view.own.primary == Some(id) && !view.own.has("nofailover");
+    let has_heir = silent > 0 || answered.iter().any(may_inherit);
+    let voters = silent + answered.iter().filter(|view| !view.own.slots.is_empty()).count();
+    let primaries = answered.iter().map(|view| view.slot_owners().len()).max().unwrap_or(0);
     if has_heir && voters > primaries / 2 { Verdict::Wait } else { Verdict::Start }
 }
 
-/// Asks the other nodes, and decides.
+/// Asks the other nodes, all at a time, and decides.
 pub(super) async fn ask(dead: &Endpoint, others: &[Endpoint]) -> Verdict {
-    let options = ClientOptions {
-        connect_timeout: ANSWER_WITHIN,
-        command_timeout: ANSWER_WITHIN,
-        ..ClientOptions::default()
-    };
-    let mut living = Vec::new();
-    for endpoint in others {
-        // Whoever does not answer has no part in an election.
-        let Ok(mut node) = connect(endpoint, &options).await else { continue };
-        living.extend(node.view().await.ok());
+    let mut asks = JoinSet::new();
+    for endpoint in others.iter().cloned() {
+        asks.spawn(tokio::time::timeout(ANSWER_WITHIN, view_of(endpoint)));
     }
-    judge(dead, &living)
+    let (mut answered, mut silent) = (Vec::new(), 0);
+    for answer in asks.join_all().await {
+        match answer {
+            Ok(Some(view)) => answered.push(view),
+            // Nobody listens: it has no part in an election.
+            Ok(None) => {}
+            Err(_elapsed) => silent += 1,
+        }
+    }
+    judge(dead, &answered, silent)
+}
+
+async fn view_of(endpoint: Endpoint) -> Option<NodeView> {
+    let mut node = connect(&endpoint, &ClientOptions::default()).await.ok()?;
+    node.view().await.ok()
 }
 
 #[cfg(test)]
@@ -100,7 +112,7 @@ mod tests {
     }
 
     fn judged(dead: u16, living: &[NodeView]) -> Verdict {
-        judge(&Endpoint::new("127.0.0.1", 7000 + dead), living)
+        judge(&Endpoint::new("127.0.0.1", 7000 + dead), living, 0)
     }
 
     #[test]
@@ -138,5 +150,26 @@ mod tests {
         };
         let living = [2, 3, 4, 5, 6].map(|n| view(n, unwilling));
         assert_eq!(judged(1, &living), Verdict::Start, "its replica never takes over");
+    }
+
+    #[test]
+    fn silent_nodes_may_be_about_to_elect_an_heir() {
+        let dead = Endpoint::new("127.0.0.1", 7001);
+        let judged = |answered: &[NodeView], silent| judge(&dead, answered, silent);
+        assert_eq!(judged(&[], 5), Verdict::Wait, "all of them");
+        let others = [2, 3, 5, 6].map(|n| view(n, unchanged));
+        assert_eq!(judged(&others, 1), Verdict::Wait, "the one that would be its heir");
+        let without_quorum = [4, 5, 6].map(|n| view(n, unchanged));
+        assert_eq!(judged(&without_quorum, 2), Verdict::Wait, "those who would elect it");
+        assert_eq!(judged(&without_quorum, 1), Verdict::Start, "too few who could elect it");
+        let replaced = |m: u8, line: &str| match m {
+            1 => line.replace("0-5460", ""),
+            _ => line.to_owned(),
+        };
+        assert_eq!(
+            judged(&[view(5, replaced)], 4),
+            Verdict::Start,
+            "one knows that it was replaced"
+        );
     }
 }
