@@ -11,20 +11,23 @@ const LITERALS_MAX: usize = 32;
 const DISTANCE_MAX: usize = 8192;
 const MATCH_MIN: usize = 3;
 const MATCH_MAX: usize = 264;
-const HASH_BITS: u32 = 14;
+/// Bits of a hash at least and at most: a table of places is about as large as what is compressed, since a
+/// short string must not pay for the clearing of a long one's.
+const HASH_BITS: std::ops::RangeInclusive<u32> = 6..=14;
 
 /// Appends the compressed form of `bytes`, if that has at most `max` bytes; else leaves `out` as
 /// it was and says no.
 pub(super) fn compress(bytes: &[u8], max: usize, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     // The last place of each hash, plus one: zero is none.
-    let mut places = vec![0u32; 1 << HASH_BITS];
+    let bits = bytes.len().max(1).ilog2().clamp(*HASH_BITS.start(), *HASH_BITS.end());
+    let mut places = vec![0u32; 1 << bits];
     let mut literals = 0;
     let mut at = 0;
     while at + MATCH_MIN <= bytes.len() {
         let word =
             u32::from(bytes[at]) << 16 | u32::from(bytes[at + 1]) << 8 | u32::from(bytes[at + 2]);
-        let hash = (word.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize;
+        let hash = (word.wrapping_mul(0x9e37_79b1) >> (32 - bits)) as usize;
         let before = places[hash] as usize;
         places[hash] = at as u32 + 1;
         let found = before
@@ -36,8 +39,7 @@ pub(super) fn compress(bytes: &[u8], max: usize, out: &mut Vec<u8>) -> bool {
             continue;
         };
         let longest = MATCH_MAX.min(bytes.len() - at);
-        let same = bytes[at..at + longest].iter().zip(&bytes[place..]);
-        let len = same.take_while(|(a, b)| a == b).count();
+        let len = common_prefix(&bytes[at..at + longest], &bytes[place..place + longest]);
         put_literals(&bytes[literals..at], out);
         let distance = at - place - 1;
         let code = len - 2;
@@ -59,6 +61,21 @@ pub(super) fn compress(bytes: &[u8], max: usize, out: &mut Vec<u8>) -> bool {
         out.truncate(start);
     }
     fits
+}
+
+/// How many bytes two slices of one length begin with alike.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    const WORD: usize = size_of::<u64>();
+    let (a_words, a_rest) = a.as_chunks::<WORD>();
+    let (b_words, b_rest) = b.as_chunks::<WORD>();
+    for (n, (a, b)) in a_words.iter().zip(b_words).enumerate() {
+        let differ = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differ != 0 {
+            return n * WORD + differ.trailing_zeros() as usize / 8;
+        }
+    }
+    let same = a_rest.iter().zip(b_rest).take_while(|(a, b)| a == b).count();
+    a.len() - a_rest.len() + same
 }
 
 fn put_literals(bytes: &[u8], out: &mut Vec<u8>) {
@@ -142,6 +159,19 @@ mod tests {
         assert_eq!(decompress(b"\x05abc", 6), None);
         assert_eq!(decompress(b"\x00a", 2), None);
         assert_eq!(decompress(b"\x00a", usize::MAX), None);
+    }
+
+    #[test]
+    fn a_prefix_ends_with_the_first_byte_that_differs() {
+        for len in 0..40 {
+            let bytes: Vec<u8> = (0..len).collect();
+            assert_eq!(common_prefix(&bytes, &bytes), bytes.len());
+            for at in 0..bytes.len() {
+                let mut other = bytes.clone();
+                other[at] ^= 0x80;
+                assert_eq!(common_prefix(&bytes, &other), at, "of {len}");
+            }
+        }
     }
 
     proptest! {
