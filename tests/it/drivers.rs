@@ -3,7 +3,7 @@
 
 use crate::proxy::reach_all;
 use crate::support::stock::skip;
-use crate::support::{Cluster, Keyway};
+use crate::support::{Cluster, Keyway, temporary_folder};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -64,7 +64,7 @@ fn check_before_redis(driver: &[&str], client: &str) {
 
 #[test]
 fn hiredis_finds_what_it_needs() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = temporary_folder();
     let program = folder.path().join("hiredis");
     let mut build = Command::new("cc");
     build.args(["-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(file("hiredis.c"));

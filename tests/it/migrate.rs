@@ -1,7 +1,7 @@
 //! MIGRATE between real processes: what travels, what is answered, and what waits meanwhile.
 
 use crate::rdb::{describe, fill, keys};
-use crate::support::{Client, Cluster, Kind, Server, eventually, stock};
+use crate::support::{Client, Cluster, Kind, Server, eventually, stock, temporary_folder};
 use keyway::cluster::Slot;
 use keyway::resp::Reply;
 use std::collections::BTreeMap;
@@ -286,7 +286,7 @@ fn both_tools_reshard_nodes_of_ours_with_every_type() {
     let before = content(&cluster);
     assert_eq!(before.len(), filled);
     let entry = cluster.seeds()[0].clone();
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = temporary_folder();
     let ids: Vec<String> = (0..3).map(|node| cluster.id(node)).collect();
     let run = |program: &std::path::Path, args: &[&str]| {
         let output = Command::new(program)

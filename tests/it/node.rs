@@ -1,6 +1,6 @@
 //! A node of ours alone, as its process shows itself to whoever runs it.
 
-use crate::support::{Client, Server, free_port, wait_for};
+use crate::support::{Client, Server, free_port, temporary_folder, wait_for};
 use keyway::resp::Reply;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -120,7 +120,7 @@ fn clients_of_the_machine_may_come_by_a_file() {
 #[test]
 fn files_go_where_dir_says_from_the_moment_it_is_changed() {
     let node = Server::keyway_node(&["--enable-protected-configs", "yes"]);
-    let elsewhere = tempfile::tempdir().expect("a folder");
+    let elsewhere = temporary_folder();
     let mut client = node.client();
     let missing = elsewhere.path().join("nope");
     let refused = "ERR CONFIG SET failed (possibly related to argument 'dir') - No such file or \

@@ -1,7 +1,7 @@
 //! nodes.conf on a real disk: whenever a node is killed, and when the disk is full, the file has the
 //! old content or the new.
 
-use crate::support::{Client, Server, eventually, wait_for};
+use crate::support::{Client, Server, eventually, temporary_folder, wait_for};
 use keyway::cluster::{Durable, Slot};
 use keyway::resp::Reply;
 use std::io::Write as _;
@@ -77,7 +77,7 @@ struct SmallDisk {
 impl SmallDisk {
     /// None, and the reason said, where it may not be mounted.
     fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = temporary_folder();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(folder.path());
         match mount.output() {

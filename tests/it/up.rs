@@ -1,7 +1,7 @@
 //! `keyway up`: what a new user meets, and what must not be left behind.
 
 use crate::support::{
-    Client, Keyway, Process, Server, eventually, free_port, free_ports, wait_for,
+    Client, Keyway, Process, Server, eventually, free_port, free_ports, temporary_folder, wait_for,
 };
 use keyway::resp::Reply;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -284,7 +284,7 @@ fn a_second_start_in_the_same_folder_finds_the_same_nodes() {
 fn a_taken_port_is_named_with_the_option_that_moves_it() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let port = taken.local_addr().expect("it is bound").port().to_string();
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = temporary_folder();
     let base = free_ports(3).to_string();
     let http = format!("127.0.0.1:{}", free_port());
     let dir = folder.path().join("data");
@@ -302,7 +302,7 @@ fn a_taken_port_is_named_with_the_option_that_moves_it() {
 
 #[test]
 fn what_runs_where_is_said_at_the_start() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = temporary_folder();
     let port = free_ports(4);
     let mut command = Command::new(BINARY);
     command
@@ -361,7 +361,7 @@ mod metrics {
     fn a_real_prometheus_scrapes_the_bundle() {
         let Some(prometheus) = stock::tool("prometheus") else { return };
         let up = Keyway::up(&[]);
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = temporary_folder();
         let config = format!(
             "scrape_configs:\n- job_name: keyway\n  scrape_interval: 1s\n  static_configs:\n  - \
              targets: ['127.0.0.1:{}']\n",

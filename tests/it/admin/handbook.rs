@@ -1,7 +1,7 @@
 //! Runs `docs/handbook.md`: every `$` line is carried out on real nodes, and what it prints must
 //! be what the page shows. `KEYWAY_REWRITE=1` writes what was printed into the page instead.
 
-use crate::support::{Client, Kind, Process, eventually, free_ports, stock};
+use crate::support::{Client, Kind, Process, eventually, free_ports, stock, temporary_folder};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -98,7 +98,7 @@ impl World {
         Self {
             server: server.to_owned(),
             path: std::env::join_paths(folders).expect("folders of PATH"),
-            folder: tempfile::tempdir().expect("a folder"),
+            folder: temporary_folder(),
             // In the page's order: the tool lists nodes by it.
             ports: PORTS.zip(free_ports(PORTS.count() as u16)..).collect(),
             ids: BTreeMap::new(),

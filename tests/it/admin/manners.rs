@@ -1,7 +1,7 @@
 //! Where the originals are careless: what is refused, and how the tool ends.
 
 use super::moves::{bad, good, slots_of};
-use crate::support::{Cluster, Kind, Server, free_port};
+use crate::support::{Cluster, Kind, Server, free_port, temporary_folder};
 use keyway::resp::Reply;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -275,7 +275,7 @@ fn import_moves_a_servers_keys_and_backup_saves_them() {
     assert_eq!(cluster.nodes()[taken].client().text(&["GET", "k7"]), "7");
     assert_eq!(client.integer(&["DBSIZE"]), 1);
 
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = temporary_folder();
     let text = good(&["backup", &entry, folder.path().to_str().expect("text")]);
     assert!(text.contains("[OK] Backup created into: "), "{text}");
     let mut keys = 0;

@@ -1,6 +1,6 @@
 //! Slots on the move between real nodes: nothing lost, nothing doubled, whatever happens.
 
-use crate::support::{Cluster, Kind, eventually, wait_for};
+use crate::support::{Cluster, Kind, eventually, temporary_folder, wait_for};
 use keyway::cluster::Slot;
 use keyway::resp::Reply;
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ const KEYS: usize = 20_000;
 /// Where runs of these tests leave word of what they began: not in the home of who runs them.
 fn state() -> &'static Path {
     static STATE: OnceLock<tempfile::TempDir> = OnceLock::new();
-    STATE.get_or_init(|| tempfile::tempdir().expect("a folder")).path()
+    STATE.get_or_init(|| temporary_folder()).path()
 }
 
 pub(super) fn tool(args: &[&str]) -> Output {

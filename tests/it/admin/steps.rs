@@ -6,7 +6,7 @@
 
 use super::traffic::{self, Traffic};
 use crate::rdb;
-use crate::support::{Client, Kind, Server, eventually, stock, wait_for};
+use crate::support::{Client, Kind, Server, eventually, stock, temporary_folder, wait_for};
 use keyway::cluster::Slot;
 use keyway::resp::Reply;
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ struct Hand {
 impl Hand {
     /// Runs a subcommand, which reads these answers. What it printed, and whether it ended well.
     fn run(&self, answers: &str, args: &[&str]) -> (String, bool) {
-        let state = tempfile::tempdir().expect("a folder");
+        let state = temporary_folder();
         let mut command = Command::new(&self.program);
         command
             .arg(self.word)
@@ -264,7 +264,7 @@ fn beyond_the_handbook(
     assert!(text.contains(">>> Calling DBSIZE"), "{text}");
     let text = hand.good(&["info", &entry]);
     assert!(text.contains(&format!("[OK] {keys} keys in 4 masters.")), "{text}");
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = temporary_folder();
     hand.good(&["backup", &entry, folder.path().to_str().expect("text")]);
     let files = std::fs::read_dir(folder.path()).expect("the folder").flatten();
     let is_rdb = |path: &PathBuf| path.extension().is_some_and(|e| e == "rdb");

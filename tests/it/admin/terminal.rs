@@ -1,7 +1,7 @@
 //! The tool as a person sees it, on a terminal; and under the names that people know.
 
 use super::moves::tool;
-use crate::support::{Cluster, Kind, Server, Terminal};
+use crate::support::{Cluster, Kind, Server, Terminal, temporary_folder};
 use std::process::{Command, Stdio};
 
 fn cluster_tool(args: &[&str]) -> Command {
@@ -95,7 +95,7 @@ fn a_password_that_is_asked_for_is_not_shown() {
 fn a_link_with_redis_tribs_name_is_the_tool() {
     let node = Server::keyway_node(&["--cluster-enabled", "yes"]);
     node.client().ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = temporary_folder();
     for name in ["redis-trib", "redis-trib.rb"] {
         let link = folder.path().join(name);
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_keyway"), &link).expect("a link");

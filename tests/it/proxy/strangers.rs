@@ -1,6 +1,6 @@
 //! Clients of other hosts: they are as welcome as Redis's protected mode has them.
 
-use crate::support::{Cluster, Keyway, Process, free_port, free_ports, wait_for};
+use crate::support::{Cluster, Keyway, Process, free_port, free_ports, temporary_folder, wait_for};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
@@ -76,7 +76,7 @@ fn the_whole_bundle_can_be_bound_beyond_loopback() {
     assert!(told(ip, loopback, port + 1, b"").starts_with("-DENIED Redis "));
     drop(everywhere);
 
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = temporary_folder();
     let port = free_ports(2);
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyway"));
     command.args([

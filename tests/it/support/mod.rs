@@ -10,6 +10,7 @@
 
 mod client;
 mod cluster;
+mod folder;
 mod ports;
 mod process;
 mod relay;
@@ -24,6 +25,7 @@ mod tests;
 
 pub(crate) use client::{Client, Loss, shown};
 pub(crate) use cluster::Cluster;
+pub(crate) use folder::temporary_folder;
 pub(crate) use ports::{free_port, free_ports};
 pub(crate) use process::Process;
 pub(crate) use relay::{Fault, Relay};

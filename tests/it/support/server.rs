@@ -1,6 +1,7 @@
 //! A server as a child process: a stock one, a node of ours, the proxy, or the bundled cluster.
 
 use super::client::Client;
+use super::folder::temporary_folder;
 use super::ports::{free_port, free_ports};
 use super::process::Process;
 use super::stock;
@@ -107,7 +108,7 @@ impl Server {
         command: impl Fn(u16, &Path) -> Vec<String>,
     ) -> Self {
         for _ in 0..STARTS_MAX {
-            let folder = tempfile::tempdir().expect("a temporary folder");
+            let folder = temporary_folder();
             let port = free_ports(ports);
             let http_port = free_port();
             let mut command = command(port, folder.path());

@@ -7,7 +7,7 @@
 //! was under way in the few milliseconds between is *exposed*.
 
 use super::load::Load;
-use crate::support::{Client, Cluster, Kind, eventually, wait_for};
+use crate::support::{Client, Cluster, Kind, eventually, temporary_folder, wait_for};
 use keyway::cluster::{Slot, SlotSet};
 use keyway::resp::Reply;
 use std::process::{Command, Stdio};
@@ -223,7 +223,7 @@ impl Rig<'_> {
         for slot in self.slots_of(to).iter() {
             fault.slots.insert(slot);
         }
-        let state = tempfile::tempdir().expect("a folder");
+        let state = temporary_folder();
         let output = Command::new(env!("CARGO_BIN_EXE_keyway"))
             .env("XDG_STATE_HOME", state.path())
             .args(["cluster", "reshard", &self.cluster.nodes()[from].address()])
