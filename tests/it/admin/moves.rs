@@ -15,7 +15,7 @@ const KEYS: usize = 20_000;
 /// Where runs of these tests leave word of what they began: not in the home of who runs them.
 fn state() -> &'static Path {
     static STATE: OnceLock<tempfile::TempDir> = OnceLock::new();
-    STATE.get_or_init(|| temporary_folder()).path()
+    STATE.get_or_init(temporary_folder).path()
 }
 
 pub(super) fn tool(args: &[&str]) -> Output {
