@@ -7,7 +7,7 @@
 use super::packet::{
     Body, Broadcast, Extension, Gossip, GossipEntry, Header, Kind, Packet, Update,
 };
-use crate::cluster::{Epoch, NodeFlags, NodeId, SlotSet, is_hostname};
+use crate::cluster::{Epoch, NodeFlags, NodeId, SlotSet, is_hostname, is_human_name};
 use bytes::{Buf, Bytes, BytesMut};
 use std::net::IpAddr;
 
@@ -249,21 +249,22 @@ fn gossip(frame: &[u8], payload: &[u8], kind: Kind) -> Result<Gossip, PacketErro
 /// An extension; `None` for a kind that is not known.
 fn extension(number: u16, data: &[u8]) -> Result<Option<Extension>, PacketError> {
     let malformed = || PacketError::Extension(number);
-    let text = || -> Result<String, PacketError> {
+    let text = |is_valid: fn(&str) -> bool| -> Result<String, PacketError> {
         let end = memchr::memchr(0, data).ok_or_else(malformed)?;
         let text = std::str::from_utf8(&data[..end]).map_err(|_| malformed())?;
-        let valid = text.is_empty() || is_hostname(text);
+        let valid = text.is_empty() || is_valid(text);
         if valid { Ok(text.to_owned()) } else { Err(malformed()) }
     };
     let id = || NodeId::parse(&data[..NodeId::LEN]).map_err(|_| malformed());
     Ok(Some(match number {
-        0 => Extension::Hostname(text()?),
-        1 => Extension::HumanName(text()?),
+        0 => Extension::Hostname(text(is_hostname)?),
+        // A name that Valkey would not take is for nobody's eyes; the packet is as good without.
+        1 if data.contains(&0) => return Ok(text(is_human_name).ok().map(Extension::HumanName)),
         2 if data.len() == NodeId::LEN + 8 => {
             Extension::ForgottenNode { node: id()?, ttl_secs: u64_at(data, NodeId::LEN) }
         }
         3 if data.len() == NodeId::LEN => Extension::ShardId(id()?),
-        2 | 3 => return Err(malformed()),
+        1..=3 => return Err(malformed()),
         // 4 is a client address for Valkey and a secret for Redis 8: none of ours.
         _ => return Ok(None),
     }))

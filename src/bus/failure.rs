@@ -83,7 +83,7 @@ impl Member {
             }
             let node = self.view.node_mut(key);
             if silent > timeout && !node.flags.any(NodeFlags::PFAIL.with(NodeFlags::FAIL)) {
-                tracing::debug!(node = %node.id, "NODE possibly failing");
+                tracing::debug!(node = node.label(), "NODE possibly failing");
                 node.flags.insert(NodeFlags::PFAIL);
                 self.recheck_state = true;
                 self.mark_failed_if_agreed(now, key);
@@ -116,7 +116,7 @@ impl Member {
             return;
         }
         tracing::info!(
-            node = %node.id,
+            node = node.label(),
             "Clear FAIL state for node: it is reachable again and nobody is serving its slots after some time."
         );
         node.flags.remove(NodeFlags::FAIL);
@@ -127,16 +127,16 @@ impl Member {
 
     pub(super) fn add_report(&mut self, now: Now, key: NodeKey, teller: NodeKey) {
         if self.view.node_mut(key).reports.insert(teller, now.instant).is_none() {
-            let (node, teller) = (self.view.node(key).id, self.view.node(teller).id);
-            tracing::info!(%node, %teller, "reported node as not reachable");
+            let (node, teller) = (self.view.node(key).label(), self.view.node(teller).label());
+            tracing::info!(node, teller, "reported node as not reachable");
         }
         self.mark_failed_if_agreed(now, key);
     }
 
     pub(super) fn remove_report(&mut self, key: NodeKey, teller: NodeKey) {
         if self.view.node_mut(key).reports.remove(&teller).is_some() {
-            let (node, teller) = (self.view.node(key).id, self.view.node(teller).id);
-            tracing::info!(%node, %teller, "reported node is back online");
+            let (node, teller) = (self.view.node(key).label(), self.view.node(teller).label());
+            tracing::info!(node, teller, "reported node is back online");
         }
     }
 
@@ -159,7 +159,7 @@ impl Member {
             return;
         }
         let id = node.id;
-        tracing::info!(node = %id, "Marking node as failing (quorum reached).");
+        tracing::info!(node = node.label(), "Marking node as failing (quorum reached).");
         self.set_failed(now, key);
         self.broadcast(&Body::Fail(id));
     }
@@ -180,8 +180,8 @@ impl Member {
             Some(key) if self.view.node(key).flags.any(NodeFlags::FAIL) => {}
             Some(key) if self.view.node(key).in_handshake() => {}
             Some(key) => {
-                let teller = self.view.node(teller).id;
-                tracing::info!(%teller, node = %id, "FAIL message received");
+                let (node, teller) = (self.view.node(key).label(), self.view.node(teller).label());
+                tracing::info!(teller, node, "FAIL message received");
                 self.set_failed(now, key);
             }
         }

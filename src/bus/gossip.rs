@@ -61,10 +61,29 @@ impl Member {
 
     /// Sends a PING, PONG or MEET with what we know of others.
     pub(super) fn send_heartbeat(&mut self, now: Now, link: LinkId, body: fn(Gossip) -> Body) {
+        let to = self.links.get(&link).and_then(|link| link.node);
+        let understood = to.is_some_and(|key| self.view.node(key).extensions);
+        self.send_heartbeat_with(now, link, body, understood);
+    }
+
+    /// Answers a heartbeat. Whoever says in it that extensions are understood gets them, whether we know who
+    /// it is or not: so a handshake ends with both ends knowing the other's host name, and not a PING later.
+    fn answer(&mut self, now: Now, link: LinkId, header: &Header) {
+        self.send_heartbeat_with(now, link, Body::Pong, header.extensions);
+    }
+
+    fn send_heartbeat_with(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        body: fn(Gossip) -> Body,
+        understood: bool,
+    ) {
         let Some(known) = self.links.get(&link) else { return };
         let to = known.node;
         let (outbound, open) = (known.outbound, known.open);
-        let body = body(self.gossip_for(to, now));
+        let extensions = if understood { self.extensions(now) } else { Vec::new() };
+        let body = body(Gossip { entries: self.gossip_for(to), extensions });
         if let (Kind::Ping, true, Some(key)) = (body.kind(), outbound, to) {
             self.view.node_mut(key).ping_sent = Some(now);
         }
@@ -95,7 +114,7 @@ impl Member {
         known.filter_map(|(_, node)| node.outbound).collect()
     }
 
-    fn gossip_for(&mut self, to: Option<NodeKey>, now: Now) -> Gossip {
+    fn gossip_for(&mut self, to: Option<NodeKey>) -> Vec<GossipEntry> {
         let worth_telling = |node: &Node| {
             let nameless = NodeFlags::HANDSHAKE.with(NodeFlags::NOADDR);
             let unreachable_and_idle = node.outbound.is_none() && node.slot_count() == 0;
@@ -122,10 +141,7 @@ impl Member {
             flags: node.flags.without(NodeFlags::MEET.with(NodeFlags::LIGHT_PUBLISH)),
             secondary_port: node.address.secondary_port,
         };
-        let entries = rest[..wanted].iter().chain(&silent).map(entry).collect();
-        let understood = to.is_some_and(|key| self.view.node(key).extensions);
-        let extensions = if understood { self.extensions(now) } else { Vec::new() };
-        Gossip { entries, extensions }
+        rest[..wanted].iter().chain(&silent).map(entry).collect()
     }
 
     fn extensions(&self, now: Now) -> Vec<Extension> {
@@ -162,7 +178,7 @@ impl Member {
             if kind == Kind::Meet || sender.is_some() {
                 self.learn_own_ip(kind, link);
             }
-            self.send_heartbeat(now, link, Body::Pong);
+            self.answer(now, link, header);
         }
         let outbound = self.links.get(&link).filter(|link| link.outbound);
         let dialled = outbound.and_then(|link| link.node);
@@ -350,13 +366,15 @@ impl Member {
         header: &Header,
         extensions: &[Extension],
     ) {
-        let mut hostname = None;
+        let (mut hostname, mut human_name) = (None, None);
         for extension in extensions {
             match extension {
                 Extension::Hostname(name) => {
                     hostname = Some(name.clone()).filter(|n| !n.is_empty())
                 }
-                Extension::HumanName(_) => {}
+                Extension::HumanName(name) => {
+                    human_name = Some(name.clone()).filter(|name| !name.is_empty());
+                }
                 Extension::ShardId(id) => {
                     self.learn_shard(key, *id);
                     // It was followed before it had said so, or has come to another shard.
@@ -382,6 +400,7 @@ impl Member {
             return;
         }
         let Some(node) = self.view.get_mut(key) else { return };
+        node.human_name = human_name;
         if node.hostname != hostname {
             node.hostname = hostname;
             self.out.persist = true;

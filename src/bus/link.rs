@@ -32,27 +32,26 @@ impl Member {
     /// or too many strangers are connected already: close it. `local` is the address of ours that
     /// the peer reached.
     pub fn new_link(&mut self, peer: IpAddr, local: IpAddr) -> Option<LinkId> {
-        if !self.may_connect(peer.to_canonical(), local.to_canonical()) {
-            self.stats.refused_links += 1;
-            // Not a line for each: whoever tries may try often.
-            if self.stats.refused_links.is_power_of_two() {
-                tracing::warn!(
-                    %peer,
-                    refused = self.stats.refused_links,
-                    "refused a connection to the cluster bus: to allow nodes from there, add the \
-                     address to cluster-allow-from"
-                );
-            }
-            return None;
+        let strangers = || self.links.values().filter(|link| link.node.is_none()).count();
+        let why = if !self.may_connect(peer.to_canonical(), local.to_canonical()) {
+            "to allow nodes from there, add the address to cluster-allow-from"
+        } else if strangers() >= STRANGERS_MAX {
+            "too many connections have not said yet whose they are"
+        } else {
+            return Some(self.next_link());
+        };
+        self.stats.refused_links += 1;
+        let refused = self.stats.refused_links;
+        // Not a line for each: whoever tries may try often.
+        if refused.is_power_of_two() {
+            tracing::warn!(%peer, refused, "refused a connection to the cluster bus: {why}");
         }
-        let strangers = self.links.values().filter(|link| link.node.is_none()).count();
-        (strangers < STRANGERS_MAX).then(|| self.next_link())
+        None
     }
 
     /// Whether nodes may connect from there.
     fn may_connect(&self, peer: IpAddr, local: IpAddr) -> bool {
-        peer.is_loopback()
-            || peer == local
+        (self.options.allow_this_host && (peer.is_loopback() || peer == local))
             || self.options.allow_from.iter().any(|range| range.contains(peer))
             || self.view.others().any(|(_, node)| node.address.ip == Some(peer))
     }

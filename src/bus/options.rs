@@ -57,9 +57,10 @@ pub struct Options {
     pub manual_failover_timeout: Duration,
     /// The name that people gave this node (`cluster-announce-human-nodename`).
     pub human_name: Option<String>,
-    /// From where nodes may connect (`cluster-allow-from`). This host itself and the addresses of
-    /// nodes that are known always may.
+    /// From where nodes may connect (`cluster-allow-from`), beside the addresses of nodes that are known.
     pub allow_from: Vec<IpRange>,
+    /// Whether nodes may connect from this host itself: by loopback, or from the address that they reach.
+    pub allow_this_host: bool,
 }
 
 impl Options {
@@ -87,6 +88,7 @@ impl Options {
             manual_failover_timeout: super::manual::TIMEOUT,
             human_name: None,
             allow_from: Vec::new(),
+            allow_this_host: true,
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Node {
     pub address: Address,
     /// The host name it announces.
     pub hostname: Option<String>,
+    /// What people call it, for the log (`cluster-announce-human-nodename`).
+    pub human_name: Option<String>,
     /// Its shard, where it said.
     pub shard_id: Option<NodeId>,
     /// Role and state.
@@ -92,6 +94,7 @@ impl Node {
             id,
             address,
             hostname: None,
+            human_name: None,
             shard_id: None,
             flags,
             primary: None,
@@ -111,6 +114,14 @@ impl Node {
             outbound: None,
             inbound: None,
             extensions: false,
+        }
+    }
+
+    /// Its id, and what people call it: for the log.
+    pub(super) fn label(&self) -> String {
+        match &self.human_name {
+            Some(name) => format!("{} ({name})", self.id),
+            None => self.id.to_string(),
         }
     }
 

@@ -61,13 +61,13 @@ impl Member {
     /// it was a higher one.
     pub(super) fn handle_vote_request(&mut self, now: Now, candidate: NodeKey, header: &Header) {
         self.notice_rival(now, candidate, header);
-        let id = header.sender;
+        let name = self.view.node(candidate).label();
         let primary = match self.judge_vote_request(now, candidate, header) {
             Ok(primary) => primary,
             // Most nodes that are asked are no voters: that is no news.
             Err(VoteRefusal::NotAVoter) => return,
             Err(refusal) => {
-                tracing::warn!("Failover auth denied to {id}: {refusal}");
+                tracing::warn!("Failover auth denied to {name}: {refusal}");
                 return;
             }
         };
@@ -77,7 +77,7 @@ impl Member {
         voted.voted_at = Some(now.instant);
         voted.voted_for = Some(candidate);
         self.out.persist = true;
-        tracing::info!("Failover auth granted to {id} for epoch {epoch}");
+        tracing::info!("Failover auth granted to {name} for epoch {epoch}");
         if let Some(link) = self.view.node(candidate).outbound {
             let header = Box::new(self.header());
             self.send(link, Packet::Full { header, body: Body::VoteGranted });

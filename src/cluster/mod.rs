@@ -19,7 +19,7 @@ pub use errors::{ClusterError, RedirectTarget};
 pub use flags::NodeFlags;
 pub use node::{Endpoint, InvalidEndpoint, InvalidNodeId, NodeId};
 pub use nodes_conf::{
-    CorruptNodesConf, Durable, HoldsBack, Move, NodeRecord, OpenSlot, is_hostname,
+    CorruptNodesConf, Durable, HoldsBack, Move, NodeRecord, OpenSlot, is_hostname, is_human_name,
 };
 pub use nodes_text::{InvalidLine, NodeLine, parse_nodes};
 pub use slot::{OutOfRange, Slot};

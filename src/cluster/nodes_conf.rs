@@ -345,6 +345,14 @@ pub fn is_hostname(text: &str) -> bool {
     !text.is_empty() && text.len() <= 255 && text.bytes().all(plain)
 }
 
+/// Whether a text can be what people call a node: what Valkey takes for one, up to a length.
+pub fn is_human_name(text: &str) -> bool {
+    const LEN_MAX: usize = 1024;
+    let refused =
+        |c: char| c.is_whitespace() || c.is_control() || "!\"#$%&'()*+,;<=>?@[\\]^{|}~".contains(c);
+    !text.is_empty() && text.len() <= LEN_MAX && !text.contains(refused)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

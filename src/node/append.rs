@@ -216,7 +216,9 @@ impl Core {
         let mut rest = Vec::new();
         let mut bytes = bytes;
         if let Some(loader) = &mut reading.snapshot {
+            let before = loader.keys();
             loader.feed(&mut self.keyspace, now.unix_ms, bytes)?;
+            self.server.persistence.load_pace.loaded(loader.keys() - before);
             if !loader.is_done() {
                 return Ok(());
             }
@@ -264,6 +266,7 @@ impl Core {
                                 break Err(LogError::Unknown(name));
                             }
                             ctx.execute(&request);
+                            ctx.server.persistence.load_pace.loaded(1);
                             if ctx.out.buffer().first() == Some(&b'-') {
                                 let reply = String::from_utf8_lossy(ctx.out.buffer());
                                 tracing::warn!("a command of the append-only file failed: {reply}");

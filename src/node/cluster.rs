@@ -16,7 +16,7 @@ use crate::bus::{
 };
 use crate::clock::Now;
 use crate::cluster::describe::EndpointKind;
-use crate::cluster::{Durable, OpenSlot, SlotSet, is_hostname};
+use crate::cluster::{Durable, OpenSlot, SlotSet};
 use crate::command::{self, Flags, Spec};
 use crate::resp::Request;
 use crate::store::Expired;
@@ -225,20 +225,10 @@ impl Ctx<'_> {
     }
 }
 
-/// From where nodes may connect: by default from this machine's own networks.
-fn allowed(text: &str, host: &dyn Host) -> Vec<IpRange> {
-    let ranges: Vec<&str> = text.split_ascii_whitespace().collect();
-    if ranges.is_empty() {
-        return host.local_subnets();
-    }
-    let range = |range: &&str| {
-        let parsed = range.parse::<IpRange>();
-        if let Err(error) = &parsed {
-            tracing::warn!(%error, "cluster-allow-from: ignored");
-        }
-        parsed.ok()
-    };
-    ranges.iter().filter_map(range).collect()
+/// From where nodes may connect, as the directive has it; nothing where it says nothing.
+fn allowed(text: &str) -> Vec<IpRange> {
+    let range = |range: &str| range.parse().expect("the directive holds ranges");
+    text.split_ascii_whitespace().map(range).collect()
 }
 
 /// The port that nodes connect to.
@@ -253,6 +243,8 @@ fn bus_port(directives: &Directives) -> u16 {
 /// The member's settings, as the directives have them.
 fn options(directives: &Directives, host: &dyn Host) -> Options {
     let port = |name: &str| u16::try_from(directives.number(name)).ok().filter(|port| *port != 0);
+    let name =
+        |name: &str| Some(directives.text(name)).filter(|n| !n.is_empty()).map(str::to_owned);
     // 0 stands for the default of what it is about.
     let millis = |name: &str| u64::try_from(directives.number(name)).ok().filter(|ms| *ms != 0);
     let millis = |name: &str| millis(name).map(Duration::from_millis);
@@ -263,13 +255,14 @@ fn options(directives: &Directives, host: &dyn Host) -> Options {
     if announce_ip.is_none() && !announced.is_empty() {
         tracing::warn!(announced, "cluster-announce-ip is no address: it is not announced");
     }
-    let hostname = directives.text("cluster-announce-hostname");
+    let allow_from = allowed(directives.text("cluster-allow-from"));
+    let is_default = allow_from.is_empty();
     Options {
         port: port("cluster-announce-port").unwrap_or(listen),
         bus_port: port("cluster-announce-bus-port").unwrap_or(bus),
         tls_port: port("cluster-announce-tls-port").unwrap_or_default(),
         announce_ip,
-        announce_hostname: is_hostname(hostname).then(|| hostname.to_owned()),
+        announce_hostname: name("cluster-announce-hostname"),
         node_timeout: millis("cluster-node-timeout").unwrap_or_default(),
         ping_interval: millis("cluster-ping-interval"),
         link_buffer_max: match directives.size("cluster-link-sendbuf-limit") {
@@ -293,9 +286,8 @@ fn options(directives: &Directives, host: &dyn Host) -> Options {
         ),
         empty_restart_guard: directives.is("cluster-empty-restart-guard"),
         stale_restart_guard: directives.is("cluster-stale-restart-guard"),
-        human_name: Some(directives.text("cluster-announce-human-nodename"))
-            .filter(|name| is_hostname(name))
-            .map(str::to_owned),
-        allow_from: allowed(directives.text("cluster-allow-from"), host),
+        human_name: name("cluster-announce-human-nodename"),
+        allow_from: if is_default { host.local_subnets() } else { allow_from },
+        allow_this_host: is_default,
     }
 }

@@ -1,5 +1,7 @@
 //! What a parameter may hold, and what a text means for it: in Redis's words where it is refused.
 
+use crate::bus::IpRange;
+use crate::cluster::is_human_name;
 use crate::resp::parse_i64;
 use crate::value::parse_double;
 
@@ -17,6 +19,12 @@ pub(super) enum Kind {
     Words,
     /// A name of a file, which must not be a path.
     FileName,
+    /// A host name that is told to other nodes, or nothing.
+    HostName,
+    /// What people call the node, or nothing.
+    NodeName,
+    /// Networks and addresses, or nothing.
+    Networks,
     /// Host and port of a primary, or nothing.
     Primary,
     SaveRules,
@@ -60,6 +68,9 @@ impl Kind {
                 Err(format!("{name} can't be a path, just a filename"))
             }
             Kind::FileName => Ok(Value::Text(text.to_owned())),
+            Kind::HostName => host_name(text),
+            Kind::NodeName => node_name(text),
+            Kind::Networks => networks(text),
             Kind::Primary => primary(text),
             Kind::SaveRules => save_rules(text),
             Kind::OutputLimits => output_limits(text, old),
@@ -74,6 +85,7 @@ impl Kind {
             self,
             Self::Words
                 | Self::AnyOf(_)
+                | Self::Networks
                 | Self::Primary
                 | Self::SaveRules
                 | Self::OutputLimits
@@ -96,6 +108,35 @@ fn any_of(words: &[&'static str], text: &str) -> Result<Value, String> {
     let kept = words[1..].iter().copied().filter(|word| given.contains(word));
     let kept = kept.collect::<Vec<_>>().join(" ");
     Ok(Value::Text(if kept.is_empty() { words[0].to_owned() } else { kept }))
+}
+
+/// The rules and the words are Redis's.
+fn host_name(text: &str) -> Result<Value, String> {
+    if text.len() >= 256 {
+        return Err("Hostnames must be less than 256 characters".to_owned());
+    }
+    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')) {
+        return Err(
+            "Hostnames may only contain alphanumeric characters, hyphens or dots".to_owned()
+        );
+    }
+    Ok(Value::Text(text.to_owned()))
+}
+
+/// The rules and the words are Valkey's (measured with 9.1.2).
+fn node_name(text: &str) -> Result<Value, String> {
+    let valid = text.is_empty() || is_human_name(text);
+    valid
+        .then(|| Value::Text(text.to_owned()))
+        .ok_or_else(|| "Announced human node name contained invalid character".to_owned())
+}
+
+fn networks(text: &str) -> Result<Value, String> {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    for word in &words {
+        word.parse::<IpRange>().map_err(|error| error.to_string())?;
+    }
+    Ok(Value::Text(words.join(" ")))
 }
 
 fn primary(text: &str) -> Result<Value, String> {

@@ -60,6 +60,18 @@ impl Directive {
         Self::new(name, Kind::FileName, default)
     }
 
+    pub(super) const fn host_name(name: &'static str) -> Self {
+        Self::new(name, Kind::HostName, "")
+    }
+
+    pub(super) const fn node_name(name: &'static str) -> Self {
+        Self::new(name, Kind::NodeName, "")
+    }
+
+    pub(super) const fn networks(name: &'static str) -> Self {
+        Self::new(name, Kind::Networks, "")
+    }
+
     pub(super) const fn primary(name: &'static str) -> Self {
         Self::new(name, Kind::Primary, "")
     }

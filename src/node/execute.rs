@@ -218,6 +218,21 @@ impl Ctx<'_> {
         held
     }
 
+    /// Whether CLIENT PAUSE holds back what a primary says: like a client's, as in Redis. A failover that
+    /// holds writes back waits for what the primary still says.
+    #[cold]
+    pub(super) fn holds_back_primary(&mut self, request: &Request<'_>) -> bool {
+        if self.server.pause.is_some_and(|pause| self.now.instant >= pause.until) {
+            self.server.unpause();
+        }
+        let may_write = || {
+            let spec = command::lookup_request(request);
+            let writes = Flags::WRITE.union(Flags::MAY_REPLICATE);
+            spec.is_ok_and(|spec| self.flags_of(spec).intersects(writes))
+        };
+        self.server.pause.is_some_and(|pause| !pause.writes_only || may_write())
+    }
+
     /// Whether this request names a command that the node runs.
     pub(super) fn knows(&self, request: &Request<'_>) -> bool {
         match command::lookup_request(request) {

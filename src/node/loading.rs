@@ -6,6 +6,7 @@ use super::persistence::{LoadFigures, LoadProgress};
 use crate::clock::Now;
 use crate::store::rdb::{RdbError, RdbEvent, RdbReader};
 use crate::store::{Keyed, Keyspace};
+use std::time::Duration;
 
 /// Puts what a file says into a keyspace.
 #[derive(Debug)]
@@ -36,6 +37,40 @@ pub enum LoadError {
          databases. Exiting"
     )]
     Databases(usize),
+}
+
+/// The longest pause at a time: the delay may be changed meanwhile, and a primary wants to hear something.
+const PAUSE_MAX: Duration = Duration::from_millis(10);
+
+/// `key-load-delay`: how long a load is to take at least. Files are read in pieces of many keys, so the pauses
+/// come behind the pieces.
+#[derive(Debug, Default)]
+pub(in crate::node) struct LoadPace {
+    keys: u64,
+    paused: Duration,
+}
+
+impl LoadPace {
+    /// So many keys more are there.
+    pub(in crate::node) fn loaded(&mut self, keys: u64) {
+        self.keys += keys;
+    }
+
+    /// The next pause; none if they have taken as long as they are to.
+    pub(in crate::node) fn next(&mut self, delay: i64) -> Option<Duration> {
+        let micros = match u64::try_from(delay) {
+            Ok(delay) => self.keys.saturating_mul(delay),
+            Err(_) => self.keys / delay.unsigned_abs(),
+        };
+        let left = Duration::from_micros(micros).saturating_sub(self.paused);
+        if left.is_zero() {
+            *self = Self::default();
+            return None;
+        }
+        let pause = left.min(PAUSE_MAX);
+        self.paused += pause;
+        Some(pause)
+    }
 }
 
 impl Loader {
@@ -100,6 +135,11 @@ impl Loader {
                 "a fact of the file"
             ),
         }
+    }
+
+    /// How many keys are there.
+    pub(in crate::node) fn keys(&self) -> u64 {
+        self.figures.keys
     }
 
     /// Whether all of it is there.
@@ -170,7 +210,9 @@ impl Core {
         let Some(loader) = &mut self.loader else { return Ok(()) };
         // A replica waits until its primary says so.
         loader.drops_expired = !self.server.replication.is_replica();
+        let before = loader.keys();
         loader.feed(&mut self.keyspace, now.unix_ms, bytes)?;
+        self.server.persistence.load_pace.loaded(loader.keys() - before);
         let dropped = std::mem::take(&mut loader.dropped);
         let figures = &loader.figures;
         let known = figures.replication_id.is_some() && figures.replication_offset.is_some();
@@ -182,6 +224,12 @@ impl Core {
         self.tell_dropped(dropped);
         self.note_loaded(bytes.len());
         Ok(())
+    }
+
+    /// How long whoever loads is to pause before it goes on; to be asked again after that.
+    pub fn load_pause(&mut self) -> Option<Duration> {
+        let delay = self.server.settings.key_load_delay;
+        self.server.persistence.load_pace.next(delay)
     }
 
     /// The file has ended: what was loaded.

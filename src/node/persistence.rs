@@ -3,6 +3,7 @@
 
 use super::call::Ctx;
 use super::error::CommandError;
+use super::loading::LoadPace;
 use super::server::Server;
 use super::session::ClientId;
 use super::snapshots::{Running, SnapshotFor};
@@ -38,6 +39,8 @@ pub(super) struct Persistence {
     pub(super) loading: Option<LoadProgress>,
     /// What the last load found.
     pub(super) loaded: LoadFigures,
+    /// The pauses that what was loaded is to cost.
+    pub(super) load_pace: LoadPace,
     /// The save that SHUTDOWN asked for is done, or was not wanted.
     pub(super) ready_to_end: bool,
 }

@@ -92,6 +92,8 @@ pub(super) struct Settings {
     pub(super) rdb_with_use: bool,
     /// A pause after each key of a snapshot: for tests.
     pub(super) rdb_key_save_delay: Duration,
+    /// The same for each key that is loaded, in microseconds; if it is negative, one for so many keys.
+    pub(super) key_load_delay: i64,
     /// Whether DUMP and files compress strings.
     pub(super) rdb_compression: bool,
     /// Refuse clients from elsewhere while there is no password.
@@ -233,6 +235,7 @@ impl Settings {
         "hash-max-listpack-value",
         "hll-sparse-max-bytes",
         "hz",
+        "key-load-delay",
         "latency-monitor-threshold",
         "latency-tracking",
         "latency-tracking-info-percentiles",
@@ -375,6 +378,7 @@ impl Settings {
             rdb_key_save_delay: Duration::from_micros(
                 u64::try_from(directives.number("rdb-key-save-delay")).unwrap_or(0),
             ),
+            key_load_delay: directives.number("key-load-delay"),
             rdb_compression: directives.is("rdbcompression"),
             protected_mode: directives.is("protected-mode"),
             replication: ReplicationSettings::read(directives),

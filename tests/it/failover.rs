@@ -2,6 +2,7 @@
 //! ours elected by their votes, theirs by ours.
 
 mod ledger;
+mod loading;
 mod open_slots;
 mod restarts;
 mod rounds;

@@ -137,11 +137,19 @@ fn a_connection_is_taken_from_where_it_is_allowed() {
         ("10.0.1.3", Some("10.0.0.0/24"), false),
         // This very host, by an address that is not loopback.
         ("10.0.0.1", None, true),
+        // Whoever says from where nodes may connect, says it of this host, too.
+        ("127.0.0.1", Some("10.0.0.0/24"), false),
+        ("10.0.0.1", Some("192.0.2.0/24"), false),
+        ("10.0.0.1", Some("10.0.0.0/24"), true),
+        // A node that is known.
+        ("10.0.0.2", Some("192.0.2.0/24"), true),
     ] {
         let (mut member, _, _) = member_and_link("127.0.0.1");
         let range: Option<IpRange> = range.map(|range| range.parse().expect("a range"));
+        let allow_this_host = range.is_none();
         let allow_from = range.into_iter().collect();
-        member.set_options(Options { allow_from, ..member.options().clone() });
+        let options = member.options().clone();
+        member.set_options(Options { allow_from, allow_this_host, ..options });
         let (ip, local) = (peer.parse().expect("an ip"), IpAddr::from([10, 0, 0, 1]));
         assert_eq!(member.new_link(ip, local).is_some(), taken, "{peer}");
         assert_eq!(member.stats().refused_links, u64::from(!taken));
@@ -448,4 +456,64 @@ fn a_replica_takes_over_the_shard_id_that_its_primary_tells_later() {
         _ => None,
     });
     assert_eq!(saved, Some(id(STRANGER)), "it is saved");
+}
+
+/// A member that announces a host name, at an address of its own.
+fn fresh(port: u16, hostname: &str, now: Now) -> Member {
+    let mut options = Options::new(port);
+    options.announce_hostname = Some(hostname.to_owned());
+    Member::new(options, None, [port as u8; 32], now)
+}
+
+/// Each end knows what the other announces as soon as it knows its name.
+#[test]
+fn a_handshake_ends_with_the_host_names_of_both() {
+    let mut now = Now::read();
+    let ip = IpAddr::from([127, 0, 0, 1]);
+    let mut members = [fresh(7000, "one.example", now), fresh(7001, "two.example", now)];
+    let met = Change::Meet { ip, port: 7001, bus_port: 17_001 };
+    members[0].apply(now, met).expect("an address");
+    // Links by both ends' names: of the first member, of the second.
+    let mut links: Vec<[LinkId; 2]> = Vec::new();
+    for _ in 0..20 {
+        now = now.after(TICK);
+        members.iter_mut().for_each(|member| member.handle_input(now, Input::Timeout));
+        let mut quiet = false;
+        while !quiet {
+            quiet = true;
+            for me in [0, 1] {
+                let other = 1 - me;
+                while let Some(output) = members[me].poll_output() {
+                    quiet = false;
+                    match output {
+                        Output::Connect { link, .. } => {
+                            let far = members[other].new_link(ip, ip).expect("loopback");
+                            let accepted = Input::Accepted { link: far, peer: ip, local: ip };
+                            members[other].handle_input(now, accepted);
+                            links.push(if me == 0 { [link, far] } else { [far, link] });
+                            members[me].handle_input(now, Input::Opened(link));
+                        }
+                        Output::Send { link, packet } => {
+                            let pair = links.iter().find(|pair| pair[me] == link);
+                            let link = pair.expect("a link that was opened")[other];
+                            let received = Input::Received { link, packet: Ok(packet) };
+                            members[other].handle_input(now, received);
+                        }
+                        _ => {}
+                    }
+                    for (member, name) in [(0, "two.example"), (1, "one.example")] {
+                        let known = |(_, node): &(NodeKey, &Node)| !node.in_handshake();
+                        for (_, node) in members[member].view().others().filter(known) {
+                            assert_eq!(node.hostname.as_deref(), Some(name));
+                        }
+                    }
+                }
+            }
+        }
+        let met = |member: &Member| member.view().others().any(|(_, node)| !node.in_handshake());
+        if members.iter().all(met) {
+            return;
+        }
+    }
+    panic!("they do not get to know each other");
 }

@@ -240,6 +240,11 @@ pub(super) fn reload(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         outcome = loader.feed(keyspace, now_ms, bytes);
         outcome.is_ok()
     });
+    let delay = ctx.server.settings.key_load_delay;
+    ctx.server.persistence.load_pace.loaded(loader.keys());
+    while let Some(pause) = ctx.server.persistence.load_pace.next(delay) {
+        ctx.server.host.sleep(pause);
+    }
     let loaded = read
         .map_err(|error| error.to_string())
         .and_then(|()| outcome.and_then(|()| loader.finish()).map_err(|error| error.to_string()));

@@ -20,7 +20,10 @@ const UNHEARD: Duration = Duration::from_millis(100);
 struct Pauses(Now);
 
 impl Pauses {
-    async fn take(&self) {
+    async fn take(&self, engine: &Engine) {
+        while let Some(pause) = engine.with_core(|core| core.load_pause()) {
+            tokio::time::sleep(pause).await;
+        }
         if Now::read().instant.saturating_duration_since(self.0.instant) >= UNHEARD {
             tokio::task::yield_now().await;
         }
@@ -43,7 +46,7 @@ pub(super) async fn at_start(engine: &Engine) -> anyhow::Result<()> {
             break;
         }
         engine.with_core(|core| core.load_file(Now::read(), &piece[..count]))?;
-        pauses.take().await;
+        pauses.take(engine).await;
     }
     engine.with_core(|core| core.end_file_load(Now::read()))?;
     Ok(())
@@ -93,7 +96,7 @@ async fn log(engine: &Engine, pauses: &Pauses) -> anyhow::Result<()> {
 async fn part(engine: &Engine, path: &Path, last: bool, pauses: &Pauses) -> anyhow::Result<()> {
     let mut reader = PartReader::open(path)?;
     while engine.with_core(|core| reader.read_piece(core))? {
-        pauses.take().await;
+        pauses.take(engine).await;
     }
     engine.with_core(|core| reader.finish(core, path, last))
 }

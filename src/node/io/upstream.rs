@@ -140,6 +140,10 @@ impl Connection<'_> {
                         let why = self.engine.with_core(|core| core.link_silence(self.link));
                         return Err(io::Error::new(io::ErrorKind::TimedOut, why));
                     }
+                    let now = Now::read();
+                    if !self.engine.with_core(|core| core.link_goes_on(now, self.link)) {
+                        return Err(io::ErrorKind::InvalidData.into());
+                    }
                     self.say().await?;
                 }
             }
@@ -183,6 +187,7 @@ impl Connection<'_> {
                 Decided::Yield => {
                     self.say().await?;
                     tokio::task::yield_now().await;
+                    self.pause().await?;
                 }
                 Decided::LoadSpool => {
                     if !self.load_spool().await? {
@@ -219,7 +224,17 @@ impl Connection<'_> {
             }
             self.say().await?;
             tokio::task::yield_now().await;
+            self.pause().await?;
         }
+    }
+
+    /// `key-load-delay`.
+    async fn pause(&mut self) -> io::Result<()> {
+        while let Some(pause) = self.engine.with_core(|core| core.load_pause()) {
+            tokio::time::sleep(pause).await;
+            self.say().await?;
+        }
+        Ok(())
     }
 }
 

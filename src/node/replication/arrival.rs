@@ -96,7 +96,10 @@ impl Core {
         };
         upstream.heard = now.instant;
         let Some(load) = &mut upstream.load else { return LinkTask::Close };
-        match load.feed(&mut self.keyspace, now, bytes) {
+        let before = load.keys();
+        let fed = load.feed(&mut self.keyspace, now, bytes);
+        self.server.persistence.load_pace.loaded(load.keys() - before);
+        match fed {
             Ok(()) => LinkTask::Yield,
             Err(error) => {
                 tracing::error!("Failed trying to load the MASTER synchronization DB: {error}");

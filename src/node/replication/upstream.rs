@@ -53,6 +53,8 @@ pub(super) struct Upstream {
     unread: Vec<u8>,
     /// How many of those have been run.
     run: usize,
+    /// CLIENT PAUSE holds back the rest, which may begin with a whole command.
+    is_held_back: bool,
     /// What the primary has said its data is a state of.
     pub(super) announced: Option<(ReplicationId, Offset)>,
     pub(super) transfer: Option<Transfer>,
@@ -127,6 +129,7 @@ impl Upstream {
             decoder: RequestDecoder::default(),
             unread: Vec::new(),
             run: 0,
+            is_held_back: false,
             announced: None,
             transfer: None,
             load: None,
@@ -366,11 +369,16 @@ impl Core {
         let out = Encoder::new(&mut replies, Protocol::Resp2);
         let mut ctx = Ctx::new(now, out, &mut session, &mut self.keyspace, &mut self.server);
         let mut counted = 0;
+        let mut is_held_back = false;
         let outcome = loop {
             match decoder.decode(&unread[run..], &STREAM_LIMITS) {
                 Ok(None) => break LinkTask::Read,
                 Ok(Some(length)) => {
                     if let Some(request) = decoder.request(&unread[run..], length) {
+                        if ctx.server.pause.is_some() && ctx.holds_back_primary(&request) {
+                            is_held_back = true;
+                            break LinkTask::Read;
+                        }
                         ctx.execute(&request);
                         if ctx.out.buffer().first() == Some(&b'-') {
                             let reply = String::from_utf8_lossy(ctx.out.buffer()).trim().to_owned();
@@ -397,6 +405,16 @@ impl Core {
         };
         self.keyspace.set_on_expired(Expired::Hide);
         unread.drain(..counted);
+        let most = self.server.settings.query_bytes_max;
+        let outcome = if is_held_back && unread.len() > most {
+            tracing::warn!(
+                "more than client-query-buffer-limit ({most} bytes) of the primary's stream waits for the \
+                 end of CLIENT PAUSE: the rest is asked for again"
+            );
+            LinkTask::Close
+        } else {
+            outcome
+        };
         if unread.is_empty() && unread.capacity() > STREAM_BUFFER_KEPT {
             unread = Vec::new();
         }
@@ -406,8 +424,19 @@ impl Core {
             upstream.decoder = decoder;
             upstream.unread = unread;
             upstream.run = run - counted;
+            upstream.is_held_back = is_held_back;
         }
         outcome
+    }
+
+    /// Runs what CLIENT PAUSE has held back, once it has ended. False if the link is to end.
+    pub fn link_goes_on(&mut self, now: Now, link: u64) -> bool {
+        let is_paused = self.server.pause.is_some_and(|pause| now.instant < pause.until);
+        let is_held_back = self.upstream(link).is_some_and(|upstream| upstream.is_held_back);
+        if is_paused || !is_held_back {
+            return true;
+        }
+        self.follow_stream(now, link, &[]) != LinkTask::Close
     }
 }
 
@@ -463,6 +492,7 @@ fn lose_link(server: &mut Server, keyspace: &mut Keyspace, now: Now, why: &str) 
     upstream.decoder = RequestDecoder::default();
     upstream.unread = Vec::new();
     upstream.run = 0;
+    upstream.is_held_back = false;
     if let Some(session) = &mut upstream.session {
         session.transaction = None;
     }

@@ -2,6 +2,7 @@
 //! that should be the same is compared by DEBUG DIGEST.
 
 mod disk;
+mod limits;
 mod restart;
 mod roles;
 mod stream;
