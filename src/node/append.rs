@@ -36,10 +36,23 @@ pub(super) struct AppendLog {
     /// Rewrites that were begun, and those of them that failed in a row.
     pub(super) rewrites: u64,
     pub(super) failures: u64,
+    /// The increment that a rewrite begins with is there.
+    pub(super) increment_is_there: bool,
+    /// What the shell says of the disk.
+    pub(super) disk: LogDisk,
     /// The data is being replaced by a primary's: what is in the file is of another time.
     suspended: bool,
     /// What is being read back.
     reading: Option<Reading>,
+}
+
+/// How the append-only file and the disk are getting on, as INFO tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogDisk {
+    /// Bytes that could not be written yet.
+    pub buffered: u64,
+    /// A sync is under way.
+    pub is_syncing: bool,
 }
 
 /// A file of the log on its way in.
@@ -87,6 +100,8 @@ impl Server {
     /// Begins a rewrite of the append-only file, as soon as no other snapshot is being taken.
     /// It begins between two turns, so that no transaction is on both sides of it.
     pub(super) fn rewrite_log(&mut self) {
+        // The shell makes the increment ready first, which may take the disk its time.
+        self.log.increment_is_there = false;
         let persistence = &mut self.persistence;
         if !persistence.waiting.contains(&SnapshotFor::Rewrite) {
             persistence.waiting.push(SnapshotFor::Rewrite);
@@ -143,6 +158,31 @@ impl Core {
         }
         self.server.log.size = size;
         self.server.log.write_error = error;
+    }
+
+    /// How the disk is getting on with it.
+    pub fn log_disk_is(&mut self, disk: LogDisk) {
+        self.server.log.disk = disk;
+    }
+
+    /// Something was written though a sync has lasted for so long that it should have waited.
+    pub fn log_sync_is_late(&mut self) {
+        tracing::warn!(
+            "Asynchronous AOF fsync is taking too long (disk is busy?). Writing the AOF buffer \
+             without waiting for fsync to complete, this may slow down Redis."
+        );
+        self.server.stats.delayed_syncs += 1;
+    }
+
+    /// Whether a rewrite waits for the increment that it begins with.
+    pub fn rewrite_waits(&self) -> bool {
+        let waiting = &self.server.persistence.waiting;
+        waiting.contains(&SnapshotFor::Rewrite) && !self.server.log.increment_is_there
+    }
+
+    /// It is there, or none is needed.
+    pub fn rewrite_may_begin(&mut self) {
+        self.server.log.increment_is_there = true;
     }
 
     /// The append-only file is on disk up to this place in the stream: WAITAOF waits for it. None

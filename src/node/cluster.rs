@@ -10,6 +10,7 @@ use super::output::Output;
 use super::ownership::{self, Access};
 use super::pubsub::Post;
 use super::server::Server;
+use super::writes_wait::Unsaved;
 use crate::bus::{
     Applied, BUS_PORT_OFFSET, Broadcast, Change, DataAtStart, IpRange, LINK_BUFFER_MAX, Member,
     Options,
@@ -90,6 +91,16 @@ impl Core {
                 self.keyspace.set_on_expired(Expired::Hide);
             }
             None => self.server.end_failover_pause(),
+        }
+    }
+
+    /// The writes of clients wait until the disk has this, or need not wait for it any more. Reads, and
+    /// everything else, go on.
+    pub fn hold_writes(&mut self, until_saved: Unsaved, hold: bool) {
+        if hold {
+            self.server.writes_wait.set(until_saved, true);
+        } else if self.server.writes_wait.has(until_saved) {
+            self.server.writes_need_not_wait(until_saved);
         }
     }
 

@@ -169,7 +169,9 @@ impl Ctx<'_> {
         if !obeys && let Err(error) = self.check_persistence(spec) {
             return Err(refuse(error));
         }
-        let paused = self.server.pause.is_some() || self.server.failover_pause.is_some();
+        let paused = self.server.pause.is_some()
+            || self.server.failover_pause.is_some()
+            || self.server.writes_wait.any();
         if paused && self.is_paused(spec) {
             return Ok(Checked::Paused);
         }
@@ -213,7 +215,8 @@ impl Ctx<'_> {
         }
         let may_write = self.flags_of(spec).intersects(Flags::WRITE.union(Flags::MAY_REPLICATE));
         let by_client = self.server.pause.is_some_and(|pause| !pause.writes_only || may_write);
-        let held = by_client || (may_write && self.server.failover_pause.is_some());
+        let waits = self.server.failover_pause.is_some() || self.server.writes_wait.any();
+        let held = by_client || (may_write && waits);
         self.session.paused = held;
         held
     }

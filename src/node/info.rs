@@ -281,7 +281,9 @@ fn persistence(f: &mut Fields, ctx: &mut Ctx<'_>, _: &ProcessFigures) {
         f.put("aof_current_size", log.size);
         f.put("aof_base_size", log.base_size);
         f.flag("aof_pending_rewrite", scheduled);
-        f.zeros(&["aof_buffer_length", "aof_pending_bio_fsync", "aof_delayed_fsync"]);
+        f.put("aof_buffer_length", log.disk.buffered);
+        f.put("aof_pending_bio_fsync", u8::from(log.disk.is_syncing));
+        f.put("aof_delayed_fsync", ctx.server.stats.delayed_syncs);
     }
     if let Some(loading) = &persistence.loading {
         let (done, total) = (loading.bytes_done, loading.bytes_total);

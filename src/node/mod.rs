@@ -44,6 +44,7 @@ mod snapshots;
 mod stats;
 mod transaction;
 mod watch;
+mod writes_wait;
 
 pub use self::core::{Core, CoreOptions, Progress, Refusal};
 pub use commands::runs;
@@ -59,6 +60,7 @@ pub use replication::{CopyKind, CopyStep, LinkTarget, LinkTask, ReplicaOutput};
 pub use session::{Addresses, ClientId};
 pub use snapshots::{SnapshotFor, SnapshotSlice};
 pub use stats::Stats;
+pub use writes_wait::Unsaved;
 
 #[cfg(test)]
 mod tests;

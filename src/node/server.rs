@@ -19,6 +19,7 @@ use super::settings::Settings;
 use super::slowlog::SlowLog;
 use super::stats::{CallStats, Rates, Stats};
 use super::watch::WatchTable;
+use super::writes_wait::{Unsaved, WritesWait};
 use crate::bus::Member;
 use crate::clock::Now;
 use crate::command;
@@ -75,6 +76,8 @@ pub(super) struct Server {
     pub(super) pause: Option<Pause>,
     /// Writes wait until then: a replica takes over.
     pub(super) failover_pause: Option<Instant>,
+    /// What the writes of clients wait for the disk to have.
+    pub(super) writes_wait: WritesWait,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub(super) active_expire: bool,
     /// More memory is used than `maxmemory` allows: commands that need more are refused.
@@ -144,6 +147,7 @@ impl Server {
             clients: Clients::default(),
             pause: None,
             failover_pause: None,
+            writes_wait: WritesWait::default(),
             active_expire: true,
             over_memory: false,
             memory_peak: 0,
@@ -263,6 +267,12 @@ impl Server {
     /// The end of a manual failover, good or bad: those who wait are woken.
     pub(super) fn end_failover_pause(&mut self) {
         self.failover_pause = None;
+        self.wake_paused();
+    }
+
+    /// What writes wait for is on disk, or is not there to be waited for: those who wait are woken.
+    pub(super) fn writes_need_not_wait(&mut self, what: Unsaved) {
+        self.writes_wait.set(what, false);
         self.wake_paused();
     }
 

@@ -102,6 +102,7 @@ impl Server {
                 let pid = self.host.figures().pid;
                 tracing::info!("Background append only file rewriting started by pid {pid}");
                 self.log.rewrites += 1;
+                self.log.increment_is_there = false;
                 // A file that begins here has to say which database its first command is for.
                 self.propagation.log().select_anew();
                 self.outputs.push_back(Output::NewIncrement);
@@ -199,7 +200,9 @@ impl Core {
 
     /// All of the snapshot is where it belongs, or it could not be kept: the reason.
     pub fn snapshot_kept(&mut self, now: Now, outcome: Result<(), String>) {
-        let Some(running) = self.server.persistence.running.take() else { return };
+        // Another may have taken its place that nobody carries out yet.
+        let running = self.server.persistence.running.take_if(|running| running.begun);
+        let Some(running) = running else { return };
         if self.keyspace.is_snapshotting() {
             // It failed before its end.
             self.keyspace.give_up_snapshot();
@@ -250,12 +253,14 @@ impl Core {
 
     /// The next of those that wait for their turn.
     pub(super) fn begin_waiting(&mut self, now: Now) {
+        let ready = self.server.log.increment_is_there;
         let persistence = &mut self.server.persistence;
-        let busy = persistence.running.is_some() || self.keyspace.is_snapshotting();
-        if persistence.waiting.is_empty() || busy {
+        if persistence.running.is_some() || self.keyspace.is_snapshotting() {
             return;
         }
-        let purpose = persistence.waiting.remove(0);
+        let may_begin = |purpose: &SnapshotFor| ready || *purpose != SnapshotFor::Rewrite;
+        let Some(next) = persistence.waiting.iter().position(may_begin) else { return };
+        let purpose = persistence.waiting.remove(next);
         self.server.ask_for_snapshot(&mut self.keyspace, now, purpose);
     }
 }

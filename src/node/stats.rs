@@ -44,6 +44,8 @@ pub struct Stats {
     pub expire_cut_short: u64,
     /// Wrong passwords.
     pub denied_auth: u64,
+    /// Writes of the append-only file during a sync that had lasted for two seconds.
+    pub delayed_syncs: u64,
 }
 
 /// How many first words of errors are told apart: a script may make up its own.

@@ -1,35 +1,46 @@
-//! The append-only file on disk: a folder with a base, increments, and the manifest that names
-//! them. What it decides is only how bytes get to the disk, and in what order.
+//! The append-only file as it is written: the increment that is open, what could not be written yet, and
+//! what the disk has. What it decides is only how bytes get to the disk, and in what order.
+//!
+//! Bytes are written before the replies of their turn leave, whatever the disk does: a kill loses
+//! nothing. (Redis holds them back for up to two seconds while a sync is under way, and a kill loses
+//! these.) What waits for the disk is done by other threads, but for `appendfsync always`.
 
-use super::manifest::{Manifest, Part};
-use super::new_file::{NewFile, sync_folder_of};
+use super::log_folder::{Folder, follows};
+use super::new_file::NewFile;
+use super::syncer::Syncer;
 use crate::clock::Now;
 use crate::node::Core;
+use crate::node::append::LogDisk;
 use crate::replication::Offset;
-use crate::store::rdb::RdbWriter;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+/// A sync that lasts longer than this is late, as in Redis.
+const SYNC_IS_LATE: Duration = Duration::from_secs(2);
 
 /// See above.
 #[derive(Debug)]
 pub(super) struct Append {
-    folder: PathBuf,
-    stem: String,
-    manifest: Manifest,
-    /// Its files are all of the data: what is added to them can be read after a crash.
-    complete: bool,
+    folder: Folder,
     /// The increment that is being written.
     file: Option<Arc<File>>,
+    /// Bytes of it.
+    length: u64,
+    /// The increment that the next rewrite begins with.
+    prepared: Option<File>,
     /// Bytes of all files of the manifest.
     size: u64,
     /// What could not be written yet.
     unwritten: Vec<u8>,
     /// Written, and not given to the disk.
     unsynced: bool,
+    /// Increments of before that the disk does not have, and up to where in the stream they go.
+    owed: Vec<(Arc<File>, Offset)>,
+    /// So many of them are being given to the disk.
+    handed: usize,
     /// The place in the stream up to which everything is written.
     written: Offset,
     /// The same when something was written the last time; what came since is in no need of a file.
@@ -38,200 +49,139 @@ pub(super) struct Append {
     synced: Offset,
     /// What the core was last told.
     told: Option<Offset>,
+    told_disk: LogDisk,
     syncer: Option<Syncer>,
-}
-
-/// A thread that syncs, so that nobody waits for the disk.
-#[derive(Debug)]
-struct Syncer {
-    files: Sender<(Arc<File>, Offset)>,
-    busy: Arc<AtomicBool>,
-    failed: Arc<AtomicBool>,
-    /// Up to where the disk has it.
-    synced: Arc<AtomicU64>,
-}
-
-impl Syncer {
-    fn start() -> io::Result<Self> {
-        let (files, incoming) = channel::<(Arc<File>, Offset)>();
-        let (busy, failed) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let synced = Arc::<AtomicU64>::default();
-        let syncer =
-            Self { files, busy: busy.clone(), failed: failed.clone(), synced: synced.clone() };
-        std::thread::Builder::new().name("sync".into()).spawn(move || {
-            for (file, offset) in incoming {
-                match file.sync_data() {
-                    Ok(()) => synced.store(offset, Ordering::Relaxed),
-                    Err(_) => failed.store(true, Ordering::Relaxed),
-                }
-                busy.store(false, Ordering::Release);
-            }
-        })?;
-        Ok(syncer)
-    }
+    /// When the sync that is under way was begun, or was last said to be late.
+    sync_began: Option<Instant>,
 }
 
 impl Append {
     /// The log of the node whose parameters these are, as its manifest says; empty if there is none.
     pub(super) fn open(core: &Core) -> io::Result<Self> {
-        // CONFIG SET dir moves what is begun later, and not what is open.
-        let folder = std::path::absolute(core.parameter("appenddirname"))?;
-        let stem = core.parameter("appendfilename");
-        let mut append = Self {
+        Ok(Self::of(Folder::open(core)?))
+    }
+
+    fn of(folder: Folder) -> Self {
+        Self {
             folder,
-            stem,
-            manifest: Manifest::default(),
-            complete: false,
             file: None,
+            length: 0,
+            prepared: None,
             size: 0,
             unwritten: Vec::new(),
             unsynced: false,
+            owed: Vec::new(),
+            handed: 0,
             written: 0,
             last_write: 0,
             synced: 0,
             told: None,
+            told_disk: LogDisk::default(),
             syncer: None,
-        };
-        match std::fs::read_to_string(append.manifest_path()) {
-            Ok(text) => {
-                append.manifest = Manifest::parse(&text).map_err(io::Error::other)?;
-                append.finish_adoption()?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => append.adopt_single_file()?,
-            Err(error) => return Err(error),
+            sync_began: None,
         }
-        Ok(append)
     }
 
-    /// A file from before there were manifests becomes the base.
-    fn adopt_single_file(&mut self) -> io::Result<()> {
-        if !Path::new(&self.stem).is_file() {
-            return Ok(());
-        }
-        std::fs::create_dir_all(&self.folder)?;
-        self.manifest.base = Some(Part { name: self.stem.clone(), seq: 1 });
-        // The manifest first: should this end here, the next start goes on with it.
-        self.save_manifest()?;
-        self.finish_adoption()?;
-        tracing::info!("Successfully migrated an old-style AOF");
-        Ok(())
+    /// The files to be read, in order.
+    pub(super) fn parts(&self) -> Vec<PathBuf> {
+        self.folder.parts()
     }
 
-    fn finish_adoption(&self) -> io::Result<()> {
-        let adopted = self.manifest.base.as_ref().is_some_and(|base| base.name == self.stem);
-        let place = self.folder.join(&self.stem);
-        if adopted && !place.exists() && Path::new(&self.stem).is_file() {
-            std::fs::rename(&self.stem, place)?;
-        }
-        Ok(())
+    /// Looks for a gap that a loss of power has left, and puts aside what comes after it, if it may: the
+    /// names of these files. May wait for the disk.
+    pub(super) fn close_gap(&mut self, may: bool) -> io::Result<Vec<String>> {
+        let Some(first) = self.folder.first_after_gap()? else { return Ok(Vec::new()) };
+        self.folder.set_aside(first, may)
     }
 
-    fn manifest_path(&self) -> PathBuf {
-        self.folder.join(format!("{}.manifest", self.stem))
-    }
-
-    fn save_manifest(&self) -> io::Result<()> {
-        let path = self.manifest_path();
-        let beside = self.folder.join(format!("temp-{}.manifest", self.stem));
-        let mut file = File::create(&beside)?;
-        file.write_all(self.manifest.to_text().as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &path)?;
-        sync_folder_of(&path)
-    }
-
-    /// The files to be read, in order; whether each is the last one.
-    pub(super) fn parts(&self) -> Vec<(PathBuf, bool)> {
-        let parts: Vec<&Part> =
-            self.manifest.base.iter().chain(&self.manifest.increments).collect();
-        let last = parts.len();
-        let numbered = parts.into_iter().enumerate();
-        numbered.map(|(n, part)| (self.folder.join(&part.name), n + 1 == last)).collect()
-    }
-
-    /// Whether it holds anything.
-    pub(super) fn is_empty(&self) -> bool {
-        self.manifest.base.is_none() && self.manifest.increments.is_empty()
-    }
-
-    /// The first base, of no keys, and the first increment.
-    pub(super) fn begin_empty(&mut self) -> io::Result<u64> {
-        let mut bytes = Vec::new();
-        let mut writer = RdbWriter::new(false, true);
-        writer.begin(&mut bytes);
-        writer.aux(&mut bytes, "aof-base", b"1");
-        writer.end(&mut bytes);
-        let mut file = self.new_base()?;
-        file.write(&bytes)?;
-        file.keep()?;
-        self.base_is_kept()?;
-        self.begin_increment()?;
-        self.size = bytes.len() as u64;
-        Ok(self.size)
-    }
-
-    /// Goes on writing the last increment, or a first one, after everything was read.
+    /// Makes it ready to be written, at the start: with a first base if it is empty. May wait for the
+    /// disk.
     pub(super) fn resume(&mut self) -> io::Result<u64> {
-        self.size = 0;
-        for (path, _) in self.parts() {
-            self.size += std::fs::metadata(path)?.len();
+        if self.folder.is_empty() {
+            let (increment, size) = self.folder.begin_empty()?;
+            self.file = Some(Arc::new(increment));
+            self.size = size;
+            return Ok(size);
         }
-        self.complete = true;
-        match self.manifest.increments.last() {
-            Some(last) => {
-                let path = self.folder.join(&last.name);
-                self.file = Some(Arc::new(OpenOptions::new().append(true).open(path)?));
+        self.folder.was_read();
+        let mut before = 0;
+        for path in self.folder.parts() {
+            before = self.length;
+            self.length = std::fs::metadata(path)?.len();
+            self.size += self.length;
+        }
+        match self.folder.last_increment()? {
+            Some((file, behind_another)) => {
+                self.file = Some(Arc::new(file));
+                if behind_another && self.length == 0 {
+                    self.unwritten = follows(before).into_bytes();
+                }
             }
-            None => self.begin_increment()?,
+            None => {
+                self.file = Some(Arc::new(self.folder.next_increment()?));
+                self.length = 0;
+            }
         }
         Ok(self.size)
     }
 
-    /// A further increment: what is written from here on is not in the base that is being made.
+    /// Whether the increment is there that the next rewrite begins with.
+    pub(super) fn is_prepared(&self) -> bool {
+        self.prepared.is_some()
+    }
+
+    /// The work that prepares it: it waits for the disk.
+    pub(super) fn preparation(&self) -> impl FnOnce() -> io::Result<(Folder, File)> + Send + use<> {
+        let mut folder = self.folder.clone();
+        move || folder.next_increment().map(|file| (folder, file))
+    }
+
+    /// It has been done.
+    pub(super) fn prepared(&mut self, (folder, file): (Folder, File)) {
+        self.folder = folder;
+        self.prepared = Some(file);
+    }
+
+    /// A rewrite begins: what is written from here on is not in the base that is being made.
+    ///
+    /// # Errors
+    /// Everything is as before.
     pub(super) fn begin_increment(&mut self) -> io::Result<()> {
-        std::fs::create_dir_all(&self.folder)?;
-        let part = self.manifest.next_increment(&self.stem);
-        let path = self.folder.join(&part.name);
-        let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
-        if let Some(before) = self.file.take() {
+        if self.prepared.is_none() {
+            return Err(io::Error::other("the increment that it begins with is not there"));
+        }
+        if let Some(before) = self.file.clone() {
             self.flush(&before)?;
-            before.sync_data()?;
-            self.synced = self.written;
+            if self.unsynced {
+                self.owed.push((before, self.written));
+            }
+            self.unwritten = follows(self.length).into_bytes();
         }
-        self.manifest.increments.push(part);
-        // Before the first base is there it would be read as if it were all of the data.
-        if self.complete {
-            self.save_manifest().inspect_err(|_| drop(self.manifest.increments.pop()))?;
-        }
-        self.file = Some(Arc::new(file));
+        self.file = self.prepared.take().map(Arc::new);
+        self.length = 0;
+        self.unsynced = false;
+        self.sync_behind(false);
         Ok(())
     }
 
     /// The file that the next base is to be written to.
     pub(super) fn new_base(&self) -> io::Result<NewFile> {
-        std::fs::create_dir_all(&self.folder)?;
-        NewFile::create(&self.folder.join(self.manifest.next_base(&self.stem).name))
+        self.folder.new_base()
     }
 
-    /// The next base is complete: it stands for all but the latest increment, if one is written.
-    pub(super) fn base_is_kept(&mut self) -> io::Result<u64> {
-        let base = self.manifest.next_base(&self.stem);
-        let latest = self.manifest.increments.pop().filter(|_| self.file.is_some());
-        let mut manifest = Manifest { base: Some(base), ..Manifest::default() };
-        manifest.increments.extend(latest);
-        let before = std::mem::replace(&mut self.manifest, manifest);
-        self.save_manifest()?;
-        self.complete = true;
-        for part in before.base.iter().chain(&before.increments).chain(&before.history) {
-            if let Err(error) = std::fs::remove_file(self.folder.join(&part.name)) {
-                tracing::warn!(%error, file = part.name, "a file nobody needs stays");
-            }
-        }
-        self.size = 0;
-        for (path, _) in self.parts() {
-            self.size += std::fs::metadata(path)?.len();
-        }
-        Ok(self.size)
+    /// The work that makes the next base, which is complete, stand for all that was written before: it
+    /// waits for the disk.
+    pub(super) fn keeping(&self) -> impl FnOnce() -> io::Result<(Folder, u64)> + Send + use<> {
+        let mut folder = self.folder.clone();
+        let goes_on = self.file.is_some();
+        move || folder.keep_base(goes_on).map(|size| (folder, size))
+    }
+
+    /// It has been done. Returns the size of all files.
+    pub(super) fn base_is_kept(&mut self, (folder, base_size): (Folder, u64)) -> u64 {
+        self.folder = folder;
+        self.size = base_size + self.length;
+        self.size
     }
 
     fn flush(&mut self, file: &File) -> io::Result<()> {
@@ -242,6 +192,7 @@ impl Append {
             }
             self.unwritten.drain(..count);
             self.size += count as u64;
+            self.length += count as u64;
             self.unsynced = true;
         }
         Ok(())
@@ -256,15 +207,16 @@ impl Append {
         self.unwritten.extend_from_slice(core.log_bytes());
         core.log_taken();
         let Some(file) = self.file.clone() else { return };
+        if policy == Policy::EverySecond && self.sync_is_late() {
+            core.log_sync_is_late();
+        }
         let mut outcome = self.flush(&file);
         if outcome.is_ok() {
             self.written = core.replication_offset();
             self.last_write = self.written;
         }
         if policy == Policy::Always && outcome.is_ok() {
-            outcome = file.sync_data();
-            self.unsynced = false;
-            self.synced = self.written;
+            outcome = self.sync_all(&file);
         }
         if let (Policy::Always, Err(error)) = (policy, &outcome) {
             // Somebody would be told that it is on disk.
@@ -277,44 +229,83 @@ impl Append {
         core.log_written(self.size, outcome.err().map(|error| error.to_string()));
     }
 
-    /// Once a second: gives to the disk what was written.
-    pub(super) fn sync_behind(&mut self) {
-        if let Some(syncer) = &self.syncer
-            && syncer.failed.swap(false, Ordering::Relaxed)
-        {
+    /// Whether a sync is under way that has lasted too long, said once per so long.
+    fn sync_is_late(&mut self) -> bool {
+        if !self.syncer.as_ref().is_some_and(Syncer::is_busy) {
+            return false;
+        }
+        let now = Now::read().instant;
+        let late = self.sync_began.is_some_and(|began| now - began >= SYNC_IS_LATE);
+        if late {
+            self.sync_began = Some(now);
+        }
+        late
+    }
+
+    /// Waits for the disk.
+    fn sync_all(&mut self, file: &File) -> io::Result<()> {
+        // What is read first has to be there first.
+        for (before, _) in &self.owed {
+            before.sync_data()?;
+        }
+        file.sync_data()?;
+        (self.owed, self.handed) = (Vec::new(), 0);
+        self.unsynced = false;
+        self.synced = self.written;
+        Ok(())
+    }
+
+    /// Gives to the disk what was written: increments of before, and `this` one.
+    pub(super) fn sync_behind(&mut self, this: bool) {
+        if self.syncer.as_ref().is_some_and(Syncer::is_busy) {
+            return;
+        }
+        if self.syncer.as_ref().is_some_and(Syncer::has_failed) {
             tracing::error!("the append-only file could not be given to the disk");
             self.unsynced = true;
+        } else {
+            self.owed.drain(..self.handed);
         }
-        let Some(file) = self.file.clone().filter(|_| self.unsynced) else { return };
+        self.handed = 0;
+        let this = self.file.clone().filter(|_| this && self.unsynced);
+        let behind = self.owed.last().map(|(_, written)| *written);
+        let Some(written) = this.as_ref().map(|_| self.written).or(behind) else { return };
         if self.syncer.is_none() {
             self.syncer = Syncer::start().ok();
         }
         let Some(syncer) = &self.syncer else { return };
-        if !syncer.busy.swap(true, Ordering::Acquire) {
-            self.unsynced = false;
-            // The thread lives as long as this does.
-            let _ = syncer.files.send((file, self.written));
-        }
+        self.unsynced &= this.is_none();
+        self.handed = self.owed.len();
+        let files = self.owed.iter().map(|(file, _)| file.clone()).chain(this).collect();
+        self.sync_began = Some(Now::read().instant);
+        syncer.sync(files, written);
     }
 
     /// Up to which place in the stream a restart would find everything. None while these files are
     /// not all of the data yet.
     fn on_disk(&self) -> Option<Offset> {
-        let syncer = self.syncer.as_ref();
-        let behind = syncer.map_or(0, |syncer| syncer.synced.load(Ordering::Relaxed));
+        let behind = self.syncer.as_ref().map_or(0, Syncer::synced);
         let synced = self.synced.max(behind);
         // Not all of the stream is for the file.
         let reached = if synced >= self.last_write { self.written } else { synced };
-        self.complete.then_some(reached)
+        self.folder.is_complete().then_some(reached)
     }
 
     /// Whether these files are all of the data.
     pub(super) fn is_complete(&self) -> bool {
-        self.complete
+        self.folder.is_complete()
     }
 
     /// Tells the core how far the disk is, if that has changed.
     pub(super) fn tell(&mut self, core: &mut Core) -> bool {
+        let disk = LogDisk {
+            buffered: self.unwritten.len() as u64,
+            is_syncing: self.syncer.as_ref().is_some_and(Syncer::is_busy),
+        };
+        if disk != self.told_disk {
+            self.told_disk = disk;
+            core.log_disk_is(disk);
+        }
         let on_disk = self.on_disk();
         let news = on_disk != self.told;
         if news {
@@ -328,8 +319,18 @@ impl Append {
     pub(super) fn sync(&mut self) -> io::Result<()> {
         let Some(file) = self.file.clone() else { return Ok(()) };
         self.flush(&file)?;
-        self.unsynced = false;
-        file.sync_data()
+        self.sync_all(&file)
+    }
+
+    /// It ends here: everything is written when this returns, and what it gives back waits for the disk.
+    pub(super) fn end(mut self) -> io::Result<impl FnOnce() -> io::Result<()> + Send> {
+        let file = self.file.clone();
+        if let Some(file) = &file {
+            self.flush(file)?;
+        }
+        let owed = self.owed.into_iter().map(|(file, _)| file);
+        let files: Vec<Arc<File>> = owed.chain(file).collect();
+        Ok(move || files.iter().try_for_each(|file| file.sync_data()))
     }
 }
 

@@ -44,6 +44,8 @@ pub(super) struct Engine {
     /// The append-only file, while there is one.
     append: RefCell<Option<Append>>,
     append_policy: Cell<Policy>,
+    /// A thread changes what the folder of the append-only file consists of.
+    folder_changes: Cell<bool>,
     /// Told when a snapshot has begun.
     pub(super) snapshot: tokio::sync::Notify,
     /// Told when keys are to be brought to another server.
@@ -131,6 +133,7 @@ impl Engine {
             link_changed: Notify::new(),
             append: RefCell::default(),
             append_policy: Cell::new(policy),
+            folder_changes: Cell::new(false),
             snapshot: tokio::sync::Notify::new(),
             migration: Notify::new(),
             sockets,
@@ -208,6 +211,29 @@ impl Engine {
         self.append.borrow_mut().as_mut().map(use_it)
     }
 
+    /// Lets a thread do work on the folder of the append-only file, if there is one, and gives it what
+    /// came of it. None if there is no such file by then: it was turned off.
+    pub(super) async fn change_folder<T: Send + 'static, R, W>(
+        &self,
+        work: impl FnOnce(&mut Append) -> W,
+        take: impl FnOnce(&mut Append, T) -> R,
+    ) -> Option<std::io::Result<R>>
+    where
+        W: FnOnce() -> std::io::Result<T> + Send + 'static,
+    {
+        let work = self.with_append(work)?;
+        self.folder_changes.set(true);
+        let done = tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other).flatten();
+        let taken = match done {
+            Ok(done) => self.with_append(|append| take(append, done)).map(Ok),
+            Err(error) => Some(Err(error)),
+        };
+        self.folder_changes.set(false);
+        // It may have been turned on again, which had to wait.
+        self.with_core(|core| self.configure_log(core));
+        taken
+    }
+
     /// What a restart would find of what clients were told is done.
     pub(super) fn keeps(&self) -> Keeps {
         match (self.with_append(|append| append.is_complete()), self.append_policy.get()) {
@@ -222,7 +248,7 @@ impl Engine {
         self.append_policy.set(Policy::of(core));
         let (wanted, is_on) = (core.wants_log(), core.logs());
         let mut append = self.append.borrow_mut();
-        if wanted && append.is_none() && !core.is_loading() {
+        if wanted && append.is_none() && !core.is_loading() && !self.folder_changes.get() {
             match Append::open(core) {
                 Ok(opened) => {
                     *append = Some(opened);
@@ -232,9 +258,14 @@ impl Engine {
                 }
                 Err(error) => tracing::error!("the append-only file cannot be opened: {error}"),
             }
-        } else if !wanted && let Some(mut ended) = append.take() {
-            if is_on && let Err(error) = ended.sync() {
-                tracing::error!("the end of the append-only file is lost: {error}");
+        } else if !wanted && let Some(ended) = append.take() {
+            let lost = |error| tracing::error!("the end of the append-only file is lost: {error}");
+            match ended.end() {
+                Ok(sync) if is_on => {
+                    drop(tokio::task::spawn_blocking(move || sync().unwrap_or_else(lost)));
+                }
+                Err(error) if is_on => lost(error),
+                _ => {}
             }
             core.end_log_for_good();
             self.snapshot.notify_one();
@@ -271,9 +302,8 @@ impl Engine {
 
     /// Gives to the disk what was written.
     pub(super) fn sync_log_behind(&self) {
-        if self.append_policy.get() == Policy::EverySecond {
-            self.with_append(Append::sync_behind);
-        }
+        let this = self.append_policy.get() == Policy::EverySecond;
+        self.with_append(|append| append.sync_behind(this));
         // What could not be written is tried again.
         self.with_core(|_| ());
     }

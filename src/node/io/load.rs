@@ -7,7 +7,7 @@ use crate::node::Core;
 use anyhow::{Context, bail};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Bytes that are loaded at a time: about a millisecond's.
@@ -67,8 +67,14 @@ fn open(path: &Path) -> anyhow::Result<Option<(File, u64)>> {
 /// Reads all files of the append-only file, and goes on writing its last one.
 async fn log(engine: &Engine, pauses: &Pauses) -> anyhow::Result<()> {
     let mut append = engine.with_core(|core| Append::open(core))?;
-    let fresh = append.is_empty();
-    let parts = append.parts();
+    let may = engine.with_core(|core| core.parameter("aof-load-truncated")) == "yes";
+    for aside in append.close_gap(may)? {
+        tracing::warn!(
+            "!!! Warning: the end of an append-only file is missing, and the file after it is not used: \
+             it is kept as {aside}"
+        );
+    }
+    let parts = parts_of(&append);
     let mut total = 0;
     for (path, _) in &parts {
         let size = std::fs::metadata(path).map(|file| file.len());
@@ -79,18 +85,36 @@ async fn log(engine: &Engine, pauses: &Pauses) -> anyhow::Result<()> {
     for (path, last) in &parts {
         part(engine, path, *last, pauses).await.with_context(|| path.display().to_string())?;
     }
+    // With a first base, if there is nothing: there is never an increment without one.
+    let (append, size) = behind(move || append.resume().map(|size| (append, size))).await??;
     engine.with_core(|core| core.end_loading(Now::read()));
-    if fresh {
-        // A first base, so that there is never an increment without one.
-        let size = append.begin_empty()?;
-        engine.with_core(|core| core.set_log_base(size));
-    } else {
-        let size = append.resume()?;
-        engine.with_core(|core| core.set_log_base(size));
-    }
+    engine.with_core(|core| core.set_log_base(size));
     engine.set_append(append);
     engine.with_core(|core| core.set_log(true));
     Ok(())
+}
+
+/// The files to be read, and whether each is the last one: those after it hold nothing.
+fn parts_of(append: &Append) -> Vec<(PathBuf, bool)> {
+    let paths = append.parts();
+    let holds_something = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+    let last = paths.iter().rposition(holds_something).unwrap_or(0);
+    paths.into_iter().enumerate().map(|(n, path)| (path, n >= last)).collect()
+}
+
+/// Does what waits for the disk on another thread. Nobody is heard while that is soon done.
+pub(super) async fn behind<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<T> {
+    let (done, is_done) = std::sync::mpsc::channel();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        // Nobody waits any more: the node ends.
+        let _ = tell.send(work());
+        let _ = done.send(());
+    });
+    let _ = is_done.recv_timeout(UNHEARD);
+    told.await.map_err(std::io::Error::other)
 }
 
 async fn part(engine: &Engine, path: &Path, last: bool, pauses: &Pauses) -> anyhow::Result<()> {
@@ -103,7 +127,7 @@ async fn part(engine: &Engine, path: &Path, last: bool, pauses: &Pauses) -> anyh
 
 /// Empties the node, and reads all files of the append-only file while everybody waits.
 pub(super) fn log_again(core: &mut Core) -> anyhow::Result<()> {
-    let parts = Append::open(core)?.parts();
+    let parts = parts_of(&Append::open(core)?);
     if parts.is_empty() {
         bail!("there is no append-only file");
     }

@@ -11,6 +11,7 @@ mod host;
 mod listen;
 mod load;
 mod log;
+mod log_folder;
 mod manifest;
 mod migrate;
 mod new_file;
@@ -21,6 +22,7 @@ mod snapshot;
 mod spool;
 mod stream;
 mod subnets;
+mod syncer;
 mod title;
 mod unix;
 mod upstream;
@@ -29,7 +31,7 @@ pub use bus::{Mesh, Owner};
 pub use persist::{NodesConf, OpenError};
 pub use title::take_title;
 
-use super::{Core, CoreOptions};
+use super::{Core, CoreOptions, Unsaved};
 use crate::clock::Now;
 use crate::config::node::{FatalConfig, NodeConfig};
 use crate::net::{Shutdown, StopSignals, before_sleep};
@@ -39,6 +41,7 @@ use running::{Keeps, RunningNote};
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use unix::UnixSocket;
 
@@ -155,7 +158,7 @@ async fn serve(mut core: Core, sockets: Rc<Sockets>) -> Result<ExitCode, NodeErr
     };
     let note = nodes_conf.as_ref().map(|_| {
         let beside = core.parameter("cluster-config-file");
-        RunningNote::beside(Path::new(&beside)).map(Rc::new)
+        RunningNote::beside(Path::new(&beside)).map(Arc::new)
     });
     let note = note.transpose().map_err(NodeError::io("reading the note of the last run"))?;
     let signals = StopSignals::listen().map_err(NodeError::io("listening for signals"))?;
@@ -216,14 +219,16 @@ async fn serve(mut core: Core, sockets: Rc<Sockets>) -> Result<ExitCode, NodeErr
         }
     };
     tokio::task::spawn_local(snapshot::run(engine.clone()));
-    tokio::task::spawn_local(sync_log(engine.clone(), note.clone()));
+    tokio::task::spawn_local(sync_log(engine.clone()));
     let loads = async {
         load::at_start(&engine).await.inspect(|()| {
             // Whatever this node has on disk is loaded by here.
             let logs = engine.with_core(|core| core.parameter("appendonly")) == "yes";
             let whole = note.as_ref().is_none_or(|note| note.data_is_whole(logs));
             engine.with_core(|core| core.guard_restart(Now::read(), whole));
-            note.iter().for_each(|note| note.set(engine.keeps()));
+            if let Some(note) = note.clone() {
+                tokio::task::spawn_local(keep_note(engine.clone(), note));
+            }
             tracing::info!("Ready to accept connections");
         })
     };
@@ -290,13 +295,29 @@ fn remove_pidfile(path: &Path) {
 }
 
 /// `appendfsync everysec`
-async fn sync_log(engine: Rc<Engine>, note: Option<Rc<RunningNote>>) {
+async fn sync_log(engine: Rc<Engine>) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         engine.sync_log_behind();
-        if let Some(note) = note.as_ref().filter(|_| !engine.with_core(|core| core.is_loading())) {
-            note.set(engine.keeps());
+    }
+}
+
+/// Keeps the note that this node runs true. It is on disk before the first write is taken, unless one
+/// is there that promises no more.
+async fn keep_note(engine: Rc<Engine>, note: Arc<RunningNote>) {
+    let promises_more = note.promises_more_than(engine.keeps());
+    engine.with_core(|core| core.hold_writes(Unsaved::Note, promises_more));
+    loop {
+        let keeps = engine.keeps();
+        if note.says() != Some(keeps) {
+            let note = note.clone();
+            let set = tokio::task::spawn_blocking(move || note.set(keeps));
+            if let Err(error) = set.await {
+                tracing::error!(%error, "the thread that notes that this node runs has ended");
+            }
         }
+        engine.with_core(|core| core.hold_writes(Unsaved::Note, false));
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -1,14 +1,17 @@
 //! The note beside nodes.conf that a node runs, and what of its writes a restart would find. An orderly
 //! end takes it away; a node that finds its own has ended otherwise, and may lack what came last.
 //!
+//! It is written and renamed first, which a kill cannot undo, and then given to the disk. What a loss of
+//! power leaves of it before that promises nothing. All of it is for a thread that may wait.
+//!
 //! A kill loses nothing that was written to a file, a loss of power what was not synced: the kernel's name
 //! for this boot of the machine tells the two apart.
 
 use super::new_file::sync_folder_of;
-use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Where the kernel says which boot of the machine this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -35,13 +38,21 @@ impl Keeps {
     }
 }
 
+/// What is there of it.
+#[derive(Debug)]
+struct NoteFile {
+    /// What it says, if it is of this boot of the machine.
+    says: Option<Keeps>,
+    /// It is gone for good.
+    removed: bool,
+}
+
 /// See above.
 #[derive(Debug)]
 pub(super) struct RunningNote {
     path: PathBuf,
     boot: String,
-    /// What it says, if it is there and this process has written it.
-    says: Cell<Option<Keeps>>,
+    file: Mutex<NoteFile>,
     /// What the process before has left.
     found: Option<String>,
 }
@@ -66,7 +77,35 @@ impl RunningNote {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { path, boot, says: Cell::new(None), found })
+        let says = found.as_deref().and_then(|text| {
+            let (word, of) = text.trim().split_once(' ')?;
+            let (keeps, _) = Keeps::ALL.into_iter().find(|(_, known)| *known == word)?;
+            (of == boot).then_some(keeps)
+        });
+        let file = Mutex::new(NoteFile { says, removed: false });
+        Ok(Self { path, boot, file, found })
+    }
+
+    /// What it says.
+    pub(super) fn says(&self) -> Option<Keeps> {
+        self.lock().says
+    }
+
+    fn lock(&self) -> MutexGuard<'_, NoteFile> {
+        // What it says is told after what can panic.
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a start that finds what is there believes more of its data than a node that keeps so much
+    /// may promise.
+    pub(super) fn promises_more_than(&self, keeps: Keeps) -> bool {
+        let Some(found) = &self.found else { return true };
+        let synced = found.starts_with(Keeps::Synced.word());
+        match keeps {
+            Keeps::Synced => false,
+            Keeps::Written => synced,
+            Keeps::Snapshots => synced || self.says() == Some(Keeps::Written),
+        }
     }
 
     /// Whether what was loaded is all that the process before had told anybody. `logs`: it was loaded from
@@ -78,20 +117,20 @@ impl RunningNote {
         logs && (kept == Keeps::Synced.word() || kept == Keeps::Written.word() && same_boot)
     }
 
-    /// The node runs, and keeps so much. What cannot be noted is said once, and tried again.
+    /// The node runs, and keeps so much. Waits for the disk. What cannot be noted is said, and to be tried
+    /// again.
     pub(super) fn set(&self, keeps: Keeps) {
-        if self.says.get() == Some(keeps) {
+        let mut file = self.lock();
+        if file.removed {
             return;
         }
-        let before = self.says.replace(Some(keeps));
-        if let Err(error) = self.write(keeps) {
-            tracing::error!(
+        match self.write(keeps) {
+            Ok(()) => file.says = Some(keeps),
+            Err(error) => tracing::error!(
                 path = %self.path.display(),
                 %error,
                 "cannot note that this node runs: after a crash it may not let its replica take over"
-            );
-            // What it said goes on to be what is there.
-            self.says.set(before);
+            ),
         }
     }
 
@@ -100,18 +139,21 @@ impl RunningNote {
         let replace = || {
             let mut file = File::create(&beside)?;
             file.write_all(format!("{} {}\n", keeps.word(), self.boot).as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&beside, &self.path)
+            std::fs::rename(&beside, &self.path)?;
+            Ok(file)
         };
-        replace().inspect_err(|_| {
+        let file: io::Result<File> = replace();
+        let file = file.inspect_err(|_| {
             // Half of a note must not stay behind and fill the disk further.
             let _ = std::fs::remove_file(&beside);
         })?;
+        file.sync_all()?;
         sync_folder_of(&self.path)
     }
 
-    /// The node ends, and everything is on disk.
+    /// The node ends, and everything is on disk. Waits for a note that is being written.
     pub(super) fn remove(&self) -> io::Result<()> {
+        self.lock().removed = true;
         match std::fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

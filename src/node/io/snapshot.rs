@@ -92,11 +92,20 @@ impl Sink {
             Self::File(file) => file.finish().await,
             Self::Base(file, folder) => {
                 file.finish().await?;
-                let kept = match folder {
-                    Some(mut append) => append.base_is_kept(),
-                    None => engine.with_append(Append::base_is_kept).unwrap_or(Ok(0)),
+                let size = match folder {
+                    Some(append) => {
+                        let kept = tokio::task::spawn_blocking(append.keeping()).await;
+                        kept.map_err(io::Error::other)??.1
+                    }
+                    None => {
+                        let keeping = |append: &mut Append| append.keeping();
+                        match engine.change_folder(keeping, Append::base_is_kept).await {
+                            Some(size) => size?,
+                            // It was turned off.
+                            None => return Ok(()),
+                        }
+                    }
                 };
-                let size = kept?;
                 engine.with_core(|core| core.set_log_base(size));
                 Ok(())
             }
@@ -108,7 +117,10 @@ impl Sink {
 pub(super) async fn run(engine: Rc<Engine>) {
     loop {
         engine.snapshot.notified().await;
-        while let Some(purpose) = engine.with_core(|core| core.snapshot_begun(Now::read())) {
+        loop {
+            prepare_rewrite(&engine).await;
+            let begun = engine.with_core(|core| core.snapshot_begun(Now::read()));
+            let Some(purpose) = begun else { break };
             let outcome = match Sink::open(&engine, purpose) {
                 Ok(sink) => carry(&engine, sink).await,
                 Err(error) => Some(Err(error)),
@@ -123,6 +135,21 @@ pub(super) async fn run(engine: Rc<Engine>) {
             == SnapshotSlice::GivenUp
         {
             tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Makes the increment ready that a rewrite begins with, if one waits for it.
+async fn prepare_rewrite(engine: &Engine) {
+    while engine.with_core(|core| core.rewrite_waits()) {
+        let is_prepared = engine.with_append(|append| append.is_prepared()).unwrap_or(true);
+        if is_prepared {
+            engine.with_core(|core| core.rewrite_may_begin());
+            return;
+        }
+        let preparation = |append: &mut Append| append.preparation();
+        if let Some(Err(error)) = engine.change_folder(preparation, Append::prepared).await {
+            engine.with_core(|core| core.fail_rewrite(&error.to_string()));
         }
     }
 }

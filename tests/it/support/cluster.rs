@@ -3,6 +3,7 @@
 
 use super::relay::Relay;
 use super::server::{Kind, Server};
+use super::slow_disk::SlowDisk;
 use super::wait::wait_for;
 use keyway::cluster::Slot;
 use keyway::resp::Reply;
@@ -88,6 +89,15 @@ impl Cluster {
         let mut cluster = Self { nodes: nodes?, primaries: primaries.len() };
         cluster.form(1);
         Some(cluster)
+    }
+
+    /// Three primaries of ours with a replica each, all on one disk, with directives of one's own.
+    pub(crate) fn keyway_on(disk: &SlowDisk, directives: &[&str]) -> Self {
+        let directives: Vec<&str> = DIRECTIVES.iter().chain(directives).copied().collect();
+        let node = |_| Server::keyway_node_on(disk, &directives);
+        let mut cluster = Self { nodes: (0..6).map(node).collect(), primaries: 3 };
+        cluster.form(1);
+        cluster
     }
 
     /// A node more, which everybody knows, and which is nothing yet: its index.

@@ -4,6 +4,7 @@ use super::client::Client;
 use super::folder::temporary_folder;
 use super::ports::{free_port, free_ports};
 use super::process::Process;
+use super::slow_disk::SlowDisk;
 use super::stock;
 use super::wait::eventually;
 use keyway::resp::Reply;
@@ -58,6 +59,7 @@ pub(crate) struct Server {
     port: u16,
     http_port: u16,
     command: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
     folder: TempDir,
 }
 
@@ -77,11 +79,25 @@ impl Server {
         Self::node(Kind::Keyway, directives).expect("our own binary is there")
     }
 
+    /// A `keyway node` with these directives, on a disk of its own.
+    pub(crate) fn keyway_node_on(disk: &SlowDisk, directives: &[&str]) -> Self {
+        Self::node_on(Some(disk), Kind::Keyway, directives).expect("our own binary is there")
+    }
+
     /// A node of any kind: nothing is saved, the cluster bus is off unless asked for.
     pub(crate) fn node(kind: Kind, directives: &[&str]) -> Option<Self> {
+        Self::node_on(None, kind, directives)
+    }
+
+    /// The same, on a disk of its own.
+    pub(crate) fn node_on(
+        disk: Option<&SlowDisk>,
+        kind: Kind,
+        directives: &[&str],
+    ) -> Option<Self> {
         assert!(kind.is_node(), "{kind:?} is no node");
         let binary = kind.binary()?;
-        Some(Self::start(kind, &binary, 1, |port, folder| {
+        Some(Self::start_on(disk, kind, &binary, 1, |port, folder| {
             let mut command: Vec<String> = Vec::new();
             if kind == Kind::Keyway {
                 command.push("node".into());
@@ -107,6 +123,17 @@ impl Server {
         ports: u16,
         command: impl Fn(u16, &Path) -> Vec<String>,
     ) -> Self {
+        Self::start_on(None, kind, binary, ports, command)
+    }
+
+    fn start_on(
+        disk: Option<&SlowDisk>,
+        kind: Kind,
+        binary: &Path,
+        ports: u16,
+        command: impl Fn(u16, &Path) -> Vec<String>,
+    ) -> Self {
+        let environment: Vec<_> = disk.into_iter().flat_map(SlowDisk::environment).collect();
         for _ in 0..STARTS_MAX {
             let folder = temporary_folder();
             let port = free_ports(ports);
@@ -115,8 +142,9 @@ impl Server {
             if matches!(kind, Kind::Proxy | Kind::Up) {
                 command.extend(["--http".to_owned(), format!("127.0.0.1:{http_port}")]);
             }
-            let process = spawn(binary, &command, folder.path());
-            let mut server = Self { kind, process, port, http_port, command, folder };
+            let process = spawn(binary, &command, &environment, folder.path());
+            let environment = environment.clone();
+            let mut server = Self { kind, process, port, http_port, command, environment, folder };
             match server.await_answer() {
                 Ok(()) => return server,
                 Err(log) if is_taken_port(&log) => {}
@@ -236,7 +264,7 @@ impl Server {
     pub(crate) fn restart(&mut self) {
         self.process.kill();
         let binary = self.kind.binary().expect("it was there before");
-        self.process = spawn(&binary, &self.command, self.folder.path());
+        self.process = spawn(&binary, &self.command, &self.environment, self.folder.path());
         if let Err(log) = self.await_answer() {
             panic!("{:?} on port {} did not start again:\n{log}", self.kind, self.port);
         }
@@ -272,7 +300,12 @@ impl Drop for Server {
 /// The file in a server's folder that has its output.
 const LOG: &str = "output.log";
 
-fn spawn(binary: &Path, args: &[String], folder: &Path) -> Process {
+fn spawn(
+    binary: &Path,
+    args: &[String],
+    environment: &[(&'static str, PathBuf)],
+    folder: &Path,
+) -> Process {
     let log = File::options()
         .create(true)
         .append(true)
@@ -281,6 +314,7 @@ fn spawn(binary: &Path, args: &[String], folder: &Path) -> Process {
     let mut command = Command::new(binary);
     command
         .args(args)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a second handle"))
