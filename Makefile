@@ -1,6 +1,6 @@
 # What CONTRIBUTING.md names. `make check` is what CI runs, less the installation of servers.
 
-.PHONY: check fmt lint test doc docs bench memory speed persistence stalls suites client-suites matrix soak fuzz memcheck
+.PHONY: check fmt lint test scars doc docs bench memory speed persistence stalls suites client-suites matrix soak fuzz memcheck
 
 check: fmt lint doc test
 
@@ -12,6 +12,10 @@ lint:
 
 test:
 	cargo test
+
+# Each scar of docs/contract.md on redis-server, valkey-server and our own nodes; `make test` tries it on one of them.
+scars:
+	KEYWAY_REQUIRE_REAL=1 KEYWAY_NODES=all cargo test --test it scar_
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
@@ -45,7 +49,7 @@ suites:
 	KEYWAY_REQUIRE_REAL=1 KEYWAY_SEED=random KEYWAY_DIFF_COMMANDS=100000 cargo test --release --test it differential -- --nocapture
 
 soak:
-	KEYWAY_REQUIRE_REAL=1 KEYWAY_SEED=random KEYWAY_SEEDS=5000 KEYWAY_ROUNDS=15 KEYWAY_KEYS=100000 cargo test --release -- --nocapture
+	KEYWAY_REQUIRE_REAL=1 KEYWAY_NODES=all KEYWAY_SEED=random KEYWAY_SEEDS=5000 KEYWAY_ROUNDS=15 KEYWAY_KEYS=100000 cargo test --release -- --nocapture
 	cargo test --release --test sim -- --ignored --nocapture
 
 # Client libraries against `keyway up` and against a proxy before stock servers, with their defaults; writes

@@ -8,11 +8,13 @@ pub mod node;
 pub mod proxy;
 mod read_from;
 mod units;
+mod workers;
 
 pub use check::{Problem, check_proxy};
-pub use proxy::{ProxyConfig, Workers, document_limits};
+pub use proxy::{ProxyConfig, document_limits};
 pub use read_from::ReadFromConfig;
 pub use units::{ByteSize, InvalidSize, InvalidTime, TimeSpan};
+pub use workers::{InvalidWorkers, Workers};
 
 use std::path::{Path, PathBuf};
 

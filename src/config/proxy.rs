@@ -5,8 +5,9 @@
 
 use super::read_from::ReadFromConfig;
 use super::units::{ByteSize, TimeSpan};
+use super::workers::Workers;
 use crate::cluster::Endpoint;
-use crate::proxy::Options;
+use crate::proxy::{Options, SLOW_KEPT_MAX};
 use crate::resp::Limits;
 use crate::secret::Secret;
 use crate::telemetry::logging::LogOptions;
@@ -116,6 +117,7 @@ impl ProxyConfig {
             suspect_after: timing.suspect_after.0,
             backend_timeout: timing.backend_timeout.0,
             slow_after: timing.slow_after.0,
+            slow_kept: limits.slow_kept.get(),
             ride_out: timing.ride_out.0,
             ride_out_bytes: limits.ride_out_bytes.as_usize(),
             wake_pause: timing.wake_pause.0,
@@ -157,6 +159,11 @@ impl ProxyConfig {
             limits.inline_bytes.0 >= 64,
             "limits.inline_bytes",
             format!("is {}; expected at least 64", limits.inline_bytes),
+        );
+        check(
+            limits.slow_kept.get() <= SLOW_KEPT_MAX,
+            "limits.slow_kept",
+            format!("is {}; expected at most {SLOW_KEPT_MAX}", limits.slow_kept),
         );
         check(
             timing.suspect_after <= timing.backend_timeout,
@@ -327,6 +334,8 @@ settings! {
         script_bytes: ByteSize = mb(16),
         /// Redirects of one request in a row, after which it waits before it goes on.
         redirects_max: NonZeroU8 = NonZeroU8::new(5).expect("a default is not zero"),
+        /// Requests that SLOWLOG keeps, the latest that took `timing.slow_after`; at most 100000.
+        slow_kept: NonZeroUsize = count(128),
     }
 }
 
@@ -364,90 +373,6 @@ settings! {
         subscriber_output_time: TimeSpan = ms(60_000),
         /// How long clients may finish after the proxy was asked to stop.
         drain_timeout: TimeSpan = ms(30_000),
-    }
-}
-
-/// How many threads serve clients.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Workers {
-    /// One per core.
-    #[default]
-    Auto,
-    /// This many.
-    Count(NonZeroUsize),
-}
-
-/// More workers than this are a mistake of typing.
-const WORKERS_MAX: usize = 1024;
-
-impl Workers {
-    /// How many that are on this machine.
-    pub fn resolve(self) -> NonZeroUsize {
-        match self {
-            Self::Auto => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            Self::Count(count) => count,
-        }
-    }
-}
-
-/// Neither `auto` nor a number of threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected `auto` or a number from 1 to {WORKERS_MAX}")]
-pub struct InvalidWorkers;
-
-impl std::str::FromStr for Workers {
-    type Err = InvalidWorkers;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.eq_ignore_ascii_case("auto") {
-            return Ok(Self::Auto);
-        }
-        let count: NonZeroUsize = text.parse().map_err(|_| InvalidWorkers)?;
-        if count.get() <= WORKERS_MAX { Ok(Self::Count(count)) } else { Err(InvalidWorkers) }
-    }
-}
-
-impl fmt::Display for Workers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Count(count) => count.fmt(f),
-        }
-    }
-}
-
-impl Serialize for Workers {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Auto => serializer.serialize_str("auto"),
-            Self::Count(count) => count.serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Workers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl de::Visitor<'_> for Visitor {
-            type Value = Workers;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "`auto` or a number from 1 to {WORKERS_MAX}")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Workers, E> {
-                let invalid = |_| E::invalid_value(de::Unexpected::Str(text), &self);
-                text.parse().map_err(invalid)
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Workers, E> {
-                let invalid = |_| E::invalid_value(de::Unexpected::Unsigned(number), &self);
-                number.to_string().parse().map_err(invalid)
-            }
-        }
-
-        deserializer.deserialize_any(Visitor)
     }
 }
 

@@ -5,7 +5,7 @@
 //!   keys in several slots ▶ CROSSSLOT
 //!   the cluster is down   ▶ CLUSTERDOWN The cluster is down…   (reads may go on)
 //!   ours, migrating       ▶ all keys here: serve; none: ASK; some: TRYAGAIN
-//!   not ours, importing   ▶ after ASKING: serve, or TRYAGAIN when several keys and one missing
+//!   not ours, importing   ▶ after ASKING: serve, or TRYAGAIN when several different keys and one missing
 //!   our primary's         ▶ after READONLY: serve what only reads
 //!   not ours              ▶ MOVED
 //! ```
@@ -78,7 +78,10 @@ fn check_uncommon<'k>(
     if access.moves && view.is_open(slot) && view.myself().is_primary() {
         return Ok(());
     }
-    let several = keys.clone().nth(1).is_some();
+    // A transaction may name one key several times.
+    let mut others = keys.clone();
+    let first = others.next();
+    let several = others.any(|key| Some(key) != first);
     if owner == NodeKey::MYSELF {
         let Some(target) = view.migrating_to(slot) else { return Ok(()) };
         if access.channels.is_some() {
@@ -198,6 +201,7 @@ mod tests {
         let theirs = key_of(0..100, 1);
         assert!(ask(&member, migrate, &[&theirs], &[]).starts_with("MOVED "));
         assert_eq!(ask(&member, asking, &[&c, &d], &[&c]), try_again);
+        assert_eq!(ask(&member, asking, &[&c, &c], &[]), "serve", "one key, twice");
         assert_eq!(ask(&member, asking, &[&c, &d], &[&c, &d]), "serve");
     }
 

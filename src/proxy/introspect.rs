@@ -1,6 +1,5 @@
 //! What the proxy shows of itself and of its clients, in the words of one Redis server.
 
-use super::core::SLOW_KEPT;
 use super::local::{self, Env};
 use super::session::{Client, Replies};
 use super::tracking;
@@ -123,7 +122,7 @@ pub(super) fn config_get(request: &Request<'_>, env: &Env<'_>, reply: &mut Encod
         ("requirepass", String::new()),
         ("save", String::new()),
         ("slowlog-log-slower-than", slow_us),
-        ("slowlog-max-len", (SLOW_KEPT * env.all_metrics.len()).to_string()),
+        ("slowlog-max-len", options.slow_kept.to_string()),
         ("tcp-keepalive", "300".to_owned()),
         ("timeout", options.idle_timeout.as_secs().to_string()),
     ];

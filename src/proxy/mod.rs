@@ -49,5 +49,5 @@ mod walks;
 pub mod io;
 
 pub use map::ClusterMap;
-pub use options::Options;
+pub use options::{Options, SLOW_KEPT_MAX};
 pub use replicas::ReadFrom;

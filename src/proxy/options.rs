@@ -7,6 +7,9 @@ use crate::secret::Secret;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// More requests than this are not kept for SLOWLOG: each may be noted with some 4 KiB of its arguments.
+pub const SLOW_KEPT_MAX: usize = 100_000;
+
 /// How one proxy behaves. The configuration file and the command line become this.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -68,6 +71,8 @@ pub struct Options {
     pub backend_timeout: Duration,
     /// A request that takes at least so long is noted for SLOWLOG; zero notes none.
     pub slow_after: Duration,
+    /// So many of these requests are kept, the latest of all clients.
+    pub slow_kept: usize,
     /// How long a request that has not run is tried again; zero never tries again.
     pub ride_out: Duration,
     /// Bytes of requests that may wait in this way, over all clients.
@@ -122,6 +127,7 @@ impl Default for Options {
             suspect_after: Duration::from_millis(500),
             backend_timeout: Duration::from_secs(10),
             slow_after: Duration::from_millis(10),
+            slow_kept: 128,
             ride_out: Duration::from_secs(30),
             ride_out_bytes: 64 * MB,
             wake_pause: Duration::from_micros(60),

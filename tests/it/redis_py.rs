@@ -1,8 +1,9 @@
 //! redis-py, a client that knows nothing of clusters unless told to, against `keyway up`.
 
 use crate::drivers::{check, file, has};
+use crate::proxy::kinds::{kinds, knows};
 use crate::proxy::reach_all;
-use crate::support::{Cluster, Keyway};
+use crate::support::{Cluster, Keyway, Kind};
 use std::process::Command;
 
 /// What an application does with defaults, in both protocols. It ends with `well`.
@@ -69,11 +70,14 @@ fn scar_12_every_class_of_redis_py_finds_what_it_needs() {
     }
     let up = Keyway::up(&[]);
     // The bundled nodes run no scripts; they say so.
-    check_clients(up.port(), &["script"]);
-    let Some(cluster) = Cluster::redis(3, 0) else { return };
-    let proxy = Keyway::proxy(&cluster.seeds(), &[]);
-    reach_all(&cluster, &proxy);
-    check_clients(proxy.port(), &[]);
+    let missing: &[&str] = if knows(Kind::Keyway, "scripts") { &[] } else { &["script"] };
+    check_clients(up.port(), missing);
+    for kind in kinds(Kind::Redis) {
+        let Some(cluster) = Cluster::of(&[kind; 3], 0, &[]) else { continue };
+        let proxy = Keyway::proxy(&cluster.seeds(), &[]);
+        reach_all(&cluster, &proxy);
+        check_clients(proxy.port(), if kind == Kind::Keyway { missing } else { &[] });
+    }
 }
 
 fn has_redis_py() -> bool {

@@ -83,8 +83,8 @@ impl Backends {
 
     /// A connection that `owner` has to itself for its transaction or its wait. Who tracks has its
     /// lane's connection to itself already, and a node that is to leave out what a client writes
-    /// itself knows the client by that connection: so it is that one, unless a WATCH holds it, and as soon
-    /// as nothing of an earlier transaction is on its way back.
+    /// itself knows the client by that connection: so it is that one, also while its own WATCH holds it, and as
+    /// soon as nothing of an earlier transaction is on its way back.
     ///
     /// # Errors
     /// Why there is none now.
@@ -102,6 +102,7 @@ impl Backends {
         let link = &mut self.links[id.index()];
         match link.role {
             Role::Shared => {}
+            Role::Held(own) if own == owner && link.lent => return Ok(id),
             Role::Cleaning => {
                 let why = "what an earlier transaction left there is being taken back".to_owned();
                 return Err(NoRoute::Down(endpoint.clone(), why));

@@ -224,7 +224,7 @@ impl Core {
             if let Some(not_run) = not_run {
                 let Some(blocked) = self.sessions[id.index()].blocked() else { return };
                 blocked.link = LinkId::NONE;
-                self.let_go(link, Leaves::Nothing, now);
+                self.waits_no_more_on(id, link, now);
                 return self.pin_not_run(id, Pin::Blocked, not_run, now);
             }
         }
@@ -234,8 +234,18 @@ impl Core {
         let outcome = if reply.starts_with(b"-") { Outcome::ServerError } else { Outcome::Ok };
         self.pin_rode_out(id, Pin::Blocked, RideOut::Drained);
         self.take_blocked(id);
-        self.let_go(link, Leaves::Nothing, now);
+        self.waits_no_more_on(id, link, now);
         self.complete(id, seq, reply, outcome, now);
+    }
+
+    /// A session waits no more on a connection, which may be the one that its keys are watched on.
+    fn waits_no_more_on(&mut self, id: SessionId, link: LinkId, now: Instant) {
+        let owner = self.owner(id);
+        let watches = self.sessions[id.index()].transaction().is_some_and(|of| of.link == link);
+        match self.backends.link(link).filter(|_| watches) {
+            Some(of) => of.role = Role::Held(owner),
+            None => self.let_go(link, Leaves::Nothing, now),
+        }
     }
 
     /// The last entry of a stream, or an error, which the command itself will be answered with.

@@ -8,6 +8,7 @@ use super::road::{Finish, Query};
 use super::slow::SlowLog;
 use super::{Core, Dispatched, SessionId};
 use crate::command::Spec;
+use crate::proxy::options::SLOW_KEPT_MAX;
 use crate::resp::{Request, parse_i64};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,12 +18,14 @@ use std::time::{Duration, Instant};
 pub(super) enum Setting {
     /// `slow_after`.
     SlowAfter(Duration),
+    /// `slow_kept`.
+    SlowKept(usize),
     /// `idle_timeout`.
     IdleTimeout(Duration),
 }
 
 /// The options that [`Setting`] changes, as PROXY SHOW CONFIG calls them.
-pub(super) const CHANGEABLE: [&str; 2] = ["slow_after", "idle_timeout"];
+pub(super) const CHANGEABLE: [&str; 3] = ["slow_after", "slow_kept", "idle_timeout"];
 
 /// Of every other parameter.
 const FIXED: &str = "it is fixed when the proxy starts, or belongs to the nodes";
@@ -53,12 +56,16 @@ impl Core {
 
     /// From here on this worker goes by these.
     pub(super) fn take_settings(&mut self, settings: &[Setting]) {
-        let options = Arc::make_mut(&mut self.options);
         for setting in settings {
+            let options = Arc::make_mut(&mut self.options);
             match *setting {
                 Setting::SlowAfter(after) => {
                     options.slow_after = after;
                     self.slow.from_us = SlowLog::new(after).from_us;
+                }
+                Setting::SlowKept(most) => {
+                    options.slow_kept = most;
+                    self.keep_slow(most);
                 }
                 Setting::IdleTimeout(timeout) => options.idle_timeout = timeout,
             }
@@ -96,6 +103,12 @@ fn settings(request: &Request<'_>) -> Result<Vec<Setting>, String> {
                 0 => Duration::from_nanos(1),
                 micros => Duration::from_micros(micros.unsigned_abs()),
             }),
+            "slowlog-max-len" => {
+                let most = usize::try_from(number()?).ok().filter(|most| *most <= SLOW_KEPT_MAX);
+                Setting::SlowKept(most.ok_or_else(|| {
+                    failed(&format!("argument must be between 0 and {SLOW_KEPT_MAX} inclusive"))
+                })?)
+            }
             "timeout" => match u32::try_from(number()?).ok().filter(|secs| *secs < 1 << 31) {
                 Some(seconds) => Setting::IdleTimeout(Duration::from_secs(u64::from(seconds))),
                 None => {
@@ -125,11 +138,16 @@ mod tests {
         let both = read("CONFIG SET slowlog-log-slower-than 5000 TIMEOUT 7");
         let (slow, idle) = (Duration::from_millis(5), Duration::from_secs(7));
         assert_eq!(both, Ok(vec![Setting::SlowAfter(slow), Setting::IdleTimeout(idle)]));
+        assert_eq!(read("CONFIG SET slowlog-max-len 0"), Ok(vec![Setting::SlowKept(0)]));
         let off = read("CONFIG SET slowlog-log-slower-than -1");
         assert_eq!(off, Ok(vec![Setting::SlowAfter(Duration::ZERO)]));
         let every = read("CONFIG SET slowlog-log-slower-than 0").expect("it is one");
         assert!(matches!(every[0], Setting::SlowAfter(after) if SlowLog::new(after).from_us == 0));
         for (line, why) in [
+            (
+                "slowlog-max-len 100001",
+                "slowlog-max-len') - argument must be between 0 and 100000 inclusive",
+            ),
             ("timeout x", "timeout') - argument couldn't be parsed into an integer"),
             ("timeout -1", "timeout') - argument must be between 0 and 2147483647 inclusive"),
             ("timeout 1 timeout 2", "timeout') - duplicate parameter"),

@@ -42,7 +42,6 @@ pub use housekeeping::TICK;
 use requests::Dispatched;
 pub(super) use road::Asking;
 pub use road::Word;
-pub(super) use slow::SLOW_KEPT;
 pub(super) use subscriptions::{Listening, Subscribing};
 
 use super::backends::Backends;

@@ -174,10 +174,11 @@ impl Core {
         self.metrics.backend_duration.observe(now.saturating_duration_since(expect.queued));
         session.saw_reply(reply.len());
         let Some(pins) = &session.pins else { return };
-        if pins.transaction.as_ref().is_some_and(|of| of.link == link) {
-            self.transaction_answer(id, &expect, &reply, now);
-        } else if pins.blocked.as_ref().is_some_and(|of| of.link == link) {
+        // What waits may do so on the connection that keys are watched on: then the answer is its own.
+        if pins.blocked.as_ref().is_some_and(|of| of.link == link) {
             self.blocked_answer(id, &expect, &reply, now);
+        } else if pins.transaction.as_ref().is_some_and(|of| of.link == link) {
+            self.transaction_answer(id, &expect, &reply, now);
         } else if pins.waits.as_ref().is_some_and(|of| of.parts.iter().any(|of| of.0 == link)) {
             self.waits_answer(id, link, &expect, &reply, now);
         }
@@ -198,11 +199,16 @@ impl Core {
             return;
         }
         let Some(pins) = &session.pins else { return };
-        if pins.transaction.as_ref().is_some_and(|of| of.link == link) {
+        let watches = pins.transaction.as_ref().is_some_and(|of| of.link == link);
+        let waits = pins.blocked.as_ref().is_some_and(|of| of.link == link);
+        if watches {
             self.transaction_lost(id, expected, lost, now);
-        } else if pins.blocked.as_ref().is_some_and(|of| of.link == link) {
+        }
+        if waits {
             self.blocked_lost(id, expected, lost, now);
-        } else if pins.waits.as_ref().is_some_and(|of| of.parts.iter().any(|of| of.0 == link)) {
+        }
+        let Some(pins) = &self.sessions[id.index()].pins else { return };
+        if pins.waits.as_ref().is_some_and(|of| of.parts.iter().any(|of| of.0 == link)) {
             self.waits_not_run(id, lost.line(), now);
         }
     }

@@ -374,6 +374,7 @@ fn config_values(options: &Options) -> Vec<(&'static str, Cell)> {
         ("transaction_bytes", options.transaction_bytes.into()),
         ("script_bytes", options.script_bytes.into()),
         ("redirects_max", u64::from(options.redirects_max).into()),
+        ("slow_kept", options.slow_kept.into()),
         ("idle_timeout", time(options.idle_timeout)),
         ("handshake_timeout", time(options.handshake_timeout)),
         ("request_timeout", time(options.request_timeout)),

@@ -102,6 +102,8 @@ pub(super) enum Finish {
     Text,
     /// The sum.
     Count,
+    /// The sum, or this where it is more.
+    CountTo(usize),
     /// OK.
     Done,
     /// The latest slow requests.
@@ -299,6 +301,7 @@ impl Asking {
             }
             Finish::Done | Finish::Redirect => reply.ok(),
             Finish::Count => reply.integer(self.answer.count),
+            Finish::CountTo(most) => reply.integer(self.answer.count.min(most as i64)),
             Finish::Found if self.answer.count > 0 => reply.ok(),
             Finish::Found => reply.error("ERR No such client"),
         }

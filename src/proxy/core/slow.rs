@@ -2,8 +2,8 @@
 //! of their answer, with everything that a client waits for in between (its node, the way there,
 //! a failover that was ridden out).
 //!
-//! Each worker keeps its own latest; SLOWLOG GET puts them together by their numbers, which all
-//! workers share.
+//! Each worker keeps as many of its own as are kept in all; SLOWLOG GET puts them together by their
+//! numbers, which all workers share, and shows the latest of all.
 
 use super::road::{Answer, Finish, Query};
 use super::{Core, Dispatched, SessionId};
@@ -13,9 +13,6 @@ use crate::resp::{Encoder, RequestDecoder, parse_i64};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-/// Requests that each worker keeps.
-pub(in crate::proxy) const SLOW_KEPT: usize = 128;
 
 /// What SLOWLOG GET shows when it is not told how many.
 const SHOWN: usize = 10;
@@ -86,8 +83,8 @@ impl Core {
             peer: session.client.peer.to_string(),
             name: session.client.names.as_ref().map_or_else(Vec::new, |names| names.name.clone()),
         };
-        self.slow.latest.truncate(SLOW_KEPT - 1);
         self.slow.latest.push_front(noted);
+        self.slow.latest.truncate(self.options.slow_kept);
     }
 
     /// SLOWLOG …; `None` for any other command.
@@ -100,10 +97,13 @@ impl Core {
         let session = &self.sessions[id.index()];
         let request = session.at_hand();
         let (query, finish) = match spec.name {
-            "slowlog|len" => (Query::SlowCount, Finish::Count),
+            "slowlog|len" => (Query::SlowCount, Finish::CountTo(self.options.slow_kept)),
             "slowlog|reset" => (Query::ForgetSlow, Finish::Done),
             "slowlog|get" => match request.get(2).map_or(Some(SHOWN), most) {
-                Some(most) => (Query::Slow, Finish::Slow { most }),
+                Some(most) => {
+                    let most = most.min(self.options.slow_kept);
+                    (Query::Slow, Finish::Slow { most })
+                }
                 None => {
                     let line = b"ERR count should be greater than or equal to -1";
                     self.refuse(id, Some(spec), line, now);
@@ -121,6 +121,12 @@ impl Core {
 
     pub(super) fn count_slow(&self) -> Answer {
         Answer { count: self.slow.latest.len() as i64, ..Answer::default() }
+    }
+
+    /// Keeps no more than this from here on.
+    pub(super) fn keep_slow(&mut self, most: usize) {
+        self.slow.latest.truncate(most);
+        self.slow.latest.shrink_to_fit();
     }
 
     pub(super) fn forget_slow(&mut self) -> Answer {

@@ -3,8 +3,9 @@
 //! Whatever a connection does, no client may get what was meant for another, a write is never run
 //! twice, and the proxy lives on.
 
+use super::kinds::clusters;
 use super::reach_all;
-use crate::support::{Cluster, Fault, Keyway, Relay, Server, number_from_env, wait_for};
+use crate::support::{Cluster, Fault, Keyway, Kind, Relay, Server, number_from_env, wait_for};
 use keyway::resp::Reply;
 use std::time::{Duration, Instant};
 
@@ -14,13 +15,16 @@ const TIMING: &str = "timing:\n  suspect_after: 200ms\n  backend_timeout: 1s\n  
 
 /// Two primaries, each behind a relay, and a proxy that reaches them through these.
 fn behind_relays(yaml: &str) -> Option<(Cluster, Vec<Relay>, Server)> {
-    let cluster = Cluster::redis(2, 0)?;
+    Some(relayed(Cluster::redis(2, 0)?, yaml))
+}
+
+fn relayed(cluster: Cluster, yaml: &str) -> (Cluster, Vec<Relay>, Server) {
     let relays = cluster.behind_relays();
     let seeds: Vec<String> = relays.iter().map(|r| format!("127.0.0.1:{}", r.port())).collect();
     let proxy = Keyway::proxy_with(&seeds, yaml);
     reach_all(&cluster, &proxy);
     assert!(relays.iter().all(|relay| relay.accepted() > 0), "the proxy uses the relays");
-    Some((cluster, relays, proxy))
+    (cluster, relays, proxy)
 }
 
 /// Bytes that no server sends in the place of a reply, or only with ill intent.
@@ -107,39 +111,44 @@ fn garbage_from_a_node_reaches_no_other_client() {
 /// delivered, reads are run again, and a write that may have run is in doubt, and not run again.
 #[test]
 fn scar_06_a_connection_lost_after_any_byte_is_judged_exactly() {
-    let Some((cluster, relays, proxy)) = behind_relays(TIMING) else { return };
-    let tag = cluster.key_of(0, "reset");
-    let (counter, value) = (format!("{{{tag}}}:counter"), format!("{{{tag}}}:value"));
-    let mut client = proxy.client();
-    client.ok(&["SET", &value, "0123456789"]);
-    let (mut acknowledged, mut in_doubt) = (0, 0);
-    // +OK, :n, $10, :n — no more than 40 bytes.
-    for hard in [true, false] {
-        for bytes in 0..=40 {
-            relays[0].set(if hard { Fault::ResetAfter(bytes) } else { Fault::CloseAfter(bytes) });
-            let commands: Vec<Vec<&str>> = vec![
-                vec!["GET", &value],
-                vec!["INCR", &counter],
-                vec!["STRLEN", &value],
-                vec!["INCR", &counter],
-            ];
-            let replies = client.pipeline(&commands);
-            relays[0].set(Fault::None);
-            assert_eq!(replies[0], Reply::bulk("0123456789"), "a read is run again ({bytes})");
-            assert_eq!(replies[2], Reply::Integer(10), "a read is run again ({bytes})");
-            for reply in [&replies[1], &replies[3]] {
-                match reply {
-                    Reply::Integer(_) => acknowledged += 1,
-                    Reply::Error(text) if text.starts_with(b"INDOUBT ") => in_doubt += 1,
-                    other => panic!("INCR after {bytes} bytes was answered by {other:?}"),
+    for (cluster, relays, proxy) in clusters(Kind::Redis, 2, 0).map(|of| relayed(of, TIMING)) {
+        let tag = cluster.key_of(0, "reset");
+        let (counter, value) = (format!("{{{tag}}}:counter"), format!("{{{tag}}}:value"));
+        let mut client = proxy.client();
+        client.ok(&["SET", &value, "0123456789"]);
+        let (mut acknowledged, mut in_doubt) = (0, 0);
+        // +OK, :n, $10, :n — no more than 40 bytes.
+        for hard in [true, false] {
+            for bytes in 0..=40 {
+                relays[0].set(if hard {
+                    Fault::ResetAfter(bytes)
+                } else {
+                    Fault::CloseAfter(bytes)
+                });
+                let commands: Vec<Vec<&str>> = vec![
+                    vec!["GET", &value],
+                    vec!["INCR", &counter],
+                    vec!["STRLEN", &value],
+                    vec!["INCR", &counter],
+                ];
+                let replies = client.pipeline(&commands);
+                relays[0].set(Fault::None);
+                assert_eq!(replies[0], Reply::bulk("0123456789"), "a read is run again ({bytes})");
+                assert_eq!(replies[2], Reply::Integer(10), "a read is run again ({bytes})");
+                for reply in [&replies[1], &replies[3]] {
+                    match reply {
+                        Reply::Integer(_) => acknowledged += 1,
+                        Reply::Error(text) if text.starts_with(b"INDOUBT ") => in_doubt += 1,
+                        other => panic!("INCR after {bytes} bytes was answered by {other:?}"),
+                    }
                 }
             }
         }
+        let count: i64 = client.text(&["GET", &counter]).parse().expect("a number");
+        assert!((acknowledged..=acknowledged + in_doubt).contains(&count));
+        assert!(in_doubt > 0, "some connection was lost with an INCR in flight");
+        assert!(acknowledged > 20, "{acknowledged} acknowledged, {in_doubt} in doubt");
     }
-    let count: i64 = client.text(&["GET", &counter]).parse().expect("a number");
-    assert!((acknowledged..=acknowledged + in_doubt).contains(&count));
-    assert!(in_doubt > 0, "some connection was lost with an INCR in flight");
-    assert!(acknowledged > 20, "{acknowledged} acknowledged, {in_doubt} in doubt");
 }
 
 /// Clients that go away in the middle of their replies leave nothing behind for others: 400 of them, ten thousand
@@ -260,22 +269,23 @@ fn a_refused_connection_is_ridden_out() {
 /// (HELLO 3), the latter's longer answer at a sample.
 #[test]
 fn scar_16_a_handshake_cut_anywhere_costs_a_wait_and_no_error() {
-    let Some((cluster, relays, mut proxy)) = behind_relays(TIMING) else { return };
-    let key = cluster.key_of(0, "handshake");
-    for (resp3, cuts) in [(false, vec![0, 1, 3, 6]), (true, vec![0, 1, 20, 60, 100])] {
-        let mut client = proxy.client();
-        if resp3 {
-            client.call(&["HELLO", "3"]);
+    for (cluster, relays, mut proxy) in clusters(Kind::Redis, 2, 0).map(|of| relayed(of, TIMING)) {
+        let key = cluster.key_of(0, "handshake");
+        for (resp3, cuts) in [(false, vec![0, 1, 3, 6]), (true, vec![0, 1, 20, 60, 100])] {
+            let mut client = proxy.client();
+            if resp3 {
+                client.call(&["HELLO", "3"]);
+            }
+            for cut in cuts {
+                let before = client.integer(&["INCR", &key]);
+                // The next connection of the proxy is cut in the middle of its handshake's answer.
+                relays[0].set(Fault::ResetAfter(cut));
+                relays[0].reset_all();
+                let after = client.integer(&["INCR", &key]);
+                assert_eq!(after, before + 1, "RESP3 {resp3}, cut at byte {cut}");
+                relays[0].set(Fault::None);
+            }
         }
-        for cut in cuts {
-            let before = client.integer(&["INCR", &key]);
-            // The next connection of the proxy is cut in the middle of its handshake's answer.
-            relays[0].set(Fault::ResetAfter(cut));
-            relays[0].reset_all();
-            let after = client.integer(&["INCR", &key]);
-            assert_eq!(after, before + 1, "RESP3 {resp3}, cut at byte {cut}");
-            relays[0].set(Fault::None);
-        }
+        proxy.assert_well("cut handshakes");
     }
-    proxy.assert_well("cut handshakes");
 }

@@ -1,9 +1,9 @@
 //! Commands that wait, through the proxy, on real nodes: clients that leave, slots that move,
 //! primaries that die.
 
-use super::reach_all;
 use super::transactions::{clusters, finish_move, open_slot};
-use crate::support::{Client, Cluster, Keyway, Server, stock, wait_for};
+use super::{kinds, reach_all};
+use crate::support::{Client, Cluster, Keyway, Kind, Server, stock, wait_for};
 use keyway::resp::Reply;
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -97,34 +97,48 @@ fn client_unblock_reaches_the_clients_of_every_worker() {
     }
 }
 
+/// Waits until the proxy has nobody but `other`, and the node no connection that a wait is on, or could still
+/// come on: what is pushed before the end of a connection has been read goes to it, at any server.
+fn await_end_of_wait(cluster: &Cluster, other: &mut Client) {
+    wait_for("its leaving is noticed", Duration::from_secs(10), || {
+        other.text(&["CLIENT", "LIST"]).lines().count() == 1
+    });
+    let mut node = cluster.nodes()[0].client();
+    wait_for("its wait is over at the node", Duration::from_secs(10), || {
+        let waits = |line: &str| line.contains(" cmd=blpop") || line.contains(" cmd=client|id");
+        !node.text(&["CLIENT", "LIST"]).lines().any(waits)
+    });
+}
+
 /// A blocked client that left still takes an element (redis#949 #2379; Envoy#21783).
 #[test]
 fn scar_13_a_client_that_left_takes_nothing() {
-    let Some(cluster) = Cluster::redis(1, 0) else { return };
-    let proxy = Keyway::proxy(&cluster.seeds(), &[]);
-    reach_all(&cluster, &proxy);
-    let mut other = proxy.client();
-    for round in 0..1_000 {
-        let mut waiting = proxy.client();
-        waiting.try_send(&["BLPOP", "queue", "0"]).expect("it is connected");
-        if round % 2 == 0 {
-            await_blocked(&cluster, 1);
+    for cluster in kinds::clusters(Kind::Keyway, 1, 0) {
+        let proxy = Keyway::proxy(&cluster.seeds(), &[]);
+        reach_all(&cluster, &proxy);
+        let mut other = proxy.client();
+        for round in 0..1_000 {
+            let mut waiting = proxy.client();
+            waiting.try_send(&["BLPOP", "queue", "0"]).expect("it is connected");
+            if round % 2 == 0 {
+                await_blocked(&cluster, 1);
+            }
+            if round % 4 < 2 {
+                waiting.reset();
+            } else {
+                drop(waiting);
+            }
+            await_end_of_wait(&cluster, &mut other);
+            assert_eq!(other.integer(&["RPUSH", "queue", "x"]), 1, "round {round}");
+            assert_eq!(other.call(&["LPOP", "queue"]), Reply::bulk("x"), "round {round}");
         }
-        if round % 4 < 2 {
-            waiting.reset();
-        } else {
-            drop(waiting);
-        }
-        await_blocked(&cluster, 0);
-        assert_eq!(other.integer(&["RPUSH", "queue", "x"]), 1, "round {round}");
-        assert_eq!(other.call(&["LPOP", "queue"]), Reply::bulk("x"), "round {round}");
     }
 }
 
 /// A blocked client that hangs after the slot moved (redis#949 #2379; Envoy#21783).
 #[test]
 fn scar_13_a_wait_follows_its_slot() {
-    for cluster in clusters() {
+    for cluster in kinds::clusters(Kind::Valkey, 3, 0) {
         let proxy = Keyway::proxy(&cluster.seeds(), &[]);
         reach_all(&cluster, &proxy);
         let key = "{moves}queue";

@@ -140,6 +140,21 @@ fn an_operator_may_change_what_is_slow_and_begin_to_count_anew() {
     let kept = Reply::Array(["timeout", "1000"].map(Reply::bulk).to_vec());
     assert_eq!(operator.call(&["CONFIG", "GET", "timeout"]), kept, "all of it, or none");
 
+    // The latest of all workers are kept, however many each has.
+    for (most, kept) in [("3", 3), ("0", 0), ("128", 128)] {
+        operator.ok(&["CONFIG", "SET", "slowlog-max-len", most]);
+        for number in 0..200 {
+            clients[number % 4].ok(&["SET", &cluster.key_of(0, "slow"), &number.to_string()]);
+        }
+        assert_eq!(operator.integer(&["SLOWLOG", "LEN"]), kept);
+        let Reply::Array(latest) = operator.call(&["SLOWLOG", "GET", "-1"]) else {
+            panic!("no list")
+        };
+        assert_eq!(latest.len() as i64, kept);
+        let told = operator.call(&["CONFIG", "GET", "slowlog-max-len"]);
+        assert_eq!(told, Reply::Array(["slowlog-max-len", most].map(Reply::bulk).to_vec()));
+    }
+
     operator.ok(&["CONFIG", "RESETSTAT"]);
     let stats = operator.text(&["INFO", "commandstats"]);
     assert!(!stats.contains("cmdstat_set:"), "{stats}");

@@ -1,7 +1,8 @@
 //! What one client can make the proxy hold, measured at the process.
 
+use super::kinds::with_proxy;
 use super::{reach_all, redis_and_proxy};
-use crate::support::{Client, Cluster, Keyway, Loss, eventually, wait_for};
+use crate::support::{Client, Cluster, Keyway, Kind, Loss, eventually, wait_for};
 use keyway::resp::Reply;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -11,45 +12,46 @@ const MIB: u64 = 1024 * 1024;
 /// 300 GETs of 1 MiB, pipelined and never read: the proxy holds what its limit says, and then
 /// waits for the client to read.
 #[test]
-fn a_client_that_never_reads_costs_its_limit() {
-    let Some((cluster, mut proxy)) = redis_and_proxy("workers: 1\n") else { return };
-    let big = cluster.key_of(0, "big");
-    let mut client = proxy.client();
-    client.ok(&["SET", &big, &"x".repeat(MIB as usize)]);
-    // The first replies size the buffers; what they cost is not the slow reader's.
-    for _ in 0..5 {
-        client.call(&["GET", &big]);
-    }
-    let before = proxy.process().rss();
-
-    let mut slow = proxy.client();
-    let mut bytes = Vec::new();
-    for _ in 0..300 {
-        keyway::resp::encode_request(&mut bytes, &["GET", big.as_str()]);
-    }
-    slow.send_raw(&bytes);
-    let mut most = 0;
-    let until = Instant::now() + Duration::from_secs(4);
-    while Instant::now() < until {
-        let started = Instant::now();
-        client.ok(&["SET", &cluster.key_of(1, "small"), "v"]);
-        assert!(started.elapsed() < Duration::from_millis(500), "others are not disturbed");
-        most = most.max(proxy.process().rss().saturating_sub(before));
-    }
-    let _ = writeln!(
-        std::io::stderr(),
-        "measured: a client that does not read costs {} KiB",
-        most / 1024
-    );
-    assert!(most <= 16 * MIB, "one client that does not read costs {} KiB", most / 1024);
-
-    for _ in 0..300 {
-        match slow.reply() {
-            Reply::Bulk(value) => assert_eq!(value.len() as u64, MIB),
-            other => panic!("GET was answered by {other:?}"),
+fn scar_18_a_client_that_never_reads_costs_its_limit() {
+    for (cluster, mut proxy) in with_proxy(Kind::Keyway, "workers: 1\n") {
+        let big = cluster.key_of(0, "big");
+        let mut client = proxy.client();
+        client.ok(&["SET", &big, &"x".repeat(MIB as usize)]);
+        // The first replies size the buffers; what they cost is not the slow reader's.
+        for _ in 0..5 {
+            client.call(&["GET", &big]);
         }
+        let before = proxy.process().rss();
+
+        let mut slow = proxy.client();
+        let mut bytes = Vec::new();
+        for _ in 0..300 {
+            keyway::resp::encode_request(&mut bytes, &["GET", big.as_str()]);
+        }
+        slow.send_raw(&bytes);
+        let mut most = 0;
+        let until = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < until {
+            let started = Instant::now();
+            client.ok(&["SET", &cluster.key_of(1, "small"), "v"]);
+            assert!(started.elapsed() < Duration::from_millis(500), "others are not disturbed");
+            most = most.max(proxy.process().rss().saturating_sub(before));
+        }
+        let _ = writeln!(
+            std::io::stderr(),
+            "measured: a client that does not read costs {} KiB",
+            most / 1024
+        );
+        assert!(most <= 16 * MIB, "one client that does not read costs {} KiB", most / 1024);
+
+        for _ in 0..300 {
+            match slow.reply() {
+                Reply::Bulk(value) => assert_eq!(value.len() as u64, MIB),
+                other => panic!("GET was answered by {other:?}"),
+            }
+        }
+        proxy.assert_well("a slow reader");
     }
-    proxy.assert_well("a slow reader");
 }
 
 #[test]

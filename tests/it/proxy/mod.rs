@@ -7,6 +7,7 @@ mod blocking;
 mod clients;
 mod data;
 mod introspection;
+pub(crate) mod kinds;
 mod ledger;
 mod limits;
 mod monitors;

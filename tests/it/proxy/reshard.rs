@@ -1,7 +1,8 @@
 //! Slots move under load, and no client notices.
 
+use super::kinds::clusters;
 use super::{fill, reach_all};
-use crate::support::{Cluster, Keyway, Loss, Server, stock};
+use crate::support::{Cluster, Keyway, Kind, Loss, Server, stock};
 use keyway::resp::Reply;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,43 +111,49 @@ fn a_reshard_under_load_loses_nothing() {
 /// and nothing of ASK or TRYAGAIN reaches a client.
 #[test]
 fn scar_04_a_slot_half_way_moved_is_served_whole() {
-    let Some(cluster) = Cluster::redis(2, 0) else { return };
-    let proxy = Keyway::proxy(&cluster.seeds(), &[]);
-    let mut client = proxy.client();
-    for number in 0..20 {
-        client.ok(&["SET", &format!("{{t}}:{number}"), &number.to_string()]);
-    }
-    let slot = keyway::cluster::Slot::of(b"{t}").number().to_string();
-    let (from, to) = (cluster.owner("{t}"), 1 - cluster.owner("{t}"));
-    let (mut source, mut target) = (cluster.nodes()[from].client(), cluster.nodes()[to].client());
-    target.ok(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &cluster.id(from)]);
-    source.ok(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &cluster.id(to)]);
-    let port = cluster.nodes()[to].port().to_string();
-    for number in 0..10 {
-        source.ok(&["MIGRATE", "127.0.0.1", &port, &format!("{{t}}:{number}"), "0", "1000"]);
-    }
-
-    for number in 0..20 {
-        let value = client.call(&["GET", &format!("{{t}}:{number}")]);
-        assert_eq!(value, Reply::bulk(number.to_string()), "{{t}}:{number}");
-    }
-    client.ok(&["SET", "{t}:new", "1"]);
-    assert_eq!(target.call(&["ASKING"]), Reply::simple("OK"));
-    assert_eq!(target.call(&["GET", "{t}:new"]), Reply::bulk("1"), "a new key is made over there");
-
-    // Keys on both sides in one command: nobody can answer it until the move is done.
-    let started = Instant::now();
-    let waiting = std::thread::spawn({
+    for cluster in clusters(Kind::Keyway, 2, 0) {
+        let proxy = Keyway::proxy(&cluster.seeds(), &[]);
         let mut client = proxy.client();
-        move || client.call(&["MGET", "{t}:1", "{t}:15"])
-    });
-    for number in 10..20 {
-        source.ok(&["MIGRATE", "127.0.0.1", &port, &format!("{{t}}:{number}"), "0", "1000"]);
+        for number in 0..20 {
+            client.ok(&["SET", &format!("{{t}}:{number}"), &number.to_string()]);
+        }
+        let slot = keyway::cluster::Slot::of(b"{t}").number().to_string();
+        let (from, to) = (cluster.owner("{t}"), 1 - cluster.owner("{t}"));
+        let (mut source, mut target) =
+            (cluster.nodes()[from].client(), cluster.nodes()[to].client());
+        target.ok(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &cluster.id(from)]);
+        source.ok(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &cluster.id(to)]);
+        let port = cluster.nodes()[to].port().to_string();
+        for number in 0..10 {
+            source.ok(&["MIGRATE", "127.0.0.1", &port, &format!("{{t}}:{number}"), "0", "1000"]);
+        }
+
+        for number in 0..20 {
+            let value = client.call(&["GET", &format!("{{t}}:{number}")]);
+            assert_eq!(value, Reply::bulk(number.to_string()), "{{t}}:{number}");
+        }
+        client.ok(&["SET", "{t}:new", "1"]);
+        assert_eq!(target.call(&["ASKING"]), Reply::simple("OK"));
+        assert_eq!(
+            target.call(&["GET", "{t}:new"]),
+            Reply::bulk("1"),
+            "a new key is made over there"
+        );
+
+        // Keys on both sides in one command: nobody can answer it until the move is done.
+        let started = Instant::now();
+        let waiting = std::thread::spawn({
+            let mut client = proxy.client();
+            move || client.call(&["MGET", "{t}:1", "{t}:15"])
+        });
+        for number in 10..20 {
+            source.ok(&["MIGRATE", "127.0.0.1", &port, &format!("{{t}}:{number}"), "0", "1000"]);
+        }
+        for node in [&mut target, &mut source] {
+            node.ok(&["CLUSTER", "SETSLOT", &slot, "NODE", &cluster.id(to)]);
+        }
+        let both = waiting.join().expect("it is answered");
+        assert_eq!(both, Reply::Array(vec![Reply::bulk("1"), Reply::bulk("15")]));
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     }
-    for node in [&mut target, &mut source] {
-        node.ok(&["CLUSTER", "SETSLOT", &slot, "NODE", &cluster.id(to)]);
-    }
-    let both = waiting.join().expect("it is answered");
-    assert_eq!(both, Reply::Array(vec![Reply::bulk("1"), Reply::bulk("15")]));
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }

@@ -1,7 +1,7 @@
 //! Publish and subscribe through the proxy, as one server would do it.
 
-use super::{reach_all, redis_and_proxy};
-use crate::support::{Client, Cluster, Keyway, Server, wait_for};
+use super::{kinds, reach_all, redis_and_proxy};
+use crate::support::{Client, Cluster, Keyway, Kind, Server, wait_for};
 use keyway::cluster::Slot;
 use keyway::resp::Reply;
 use std::time::{Duration, Instant};
@@ -124,7 +124,7 @@ fn keyspace_events_of_every_primary_come_once() {
 /// that listens nor anybody whose commands are under way notices.
 #[test]
 fn scar_14_a_shard_channel_follows_its_slot_to_another_node() {
-    for cluster in [Cluster::redis(3, 0), Cluster::valkey(3, 0)].into_iter().flatten() {
+    for cluster in kinds::clusters(Kind::Valkey, 3, 0) {
         let proxy = Keyway::proxy(&cluster.seeds(), &["--workers", "1"]);
         reach_all(&cluster, &proxy);
         let channels: Vec<String> = (0..3).map(|n| cluster.key_of(n, "shard")).collect();

@@ -169,7 +169,7 @@ fn without_its_own(server: &Server, tag: &str) -> Vec<String> {
         answer(&mut client, &["MULTI"]);
         answer(&mut client, &["SET", &key, "1"]);
         answer(&mut client, &["INCR", &key]);
-        answer(&mut client, &["RPUSH", &list, "1", "2", "3"]);
+        answer(&mut client, &["RPUSH", &list, "1", "2", "3", "4", "5"]);
         note("in a transaction", vec![answer(&mut client, &["EXEC"])]);
         note("nothing", heard(&mut client));
         read(&mut client);
@@ -195,6 +195,16 @@ fn without_its_own(server: &Server, tag: &str) -> Vec<String> {
         read(&mut client);
         note("popped", vec![answer(&mut client, &["BLPOP", &list, "1"])]);
         note("nothing", heard(&mut client));
+        // What a wait takes while keys are watched; of those it changes one itself at last.
+        for watched in [&large, &list] {
+            read(&mut client);
+            answer(&mut client, &["WATCH", watched]);
+            note("popped", vec![answer(&mut client, &["BLPOP", &list, "1"])]);
+            answer(&mut client, &["MULTI"]);
+            answer(&mut client, &["INCR", &key]);
+            note(watched, vec![answer(&mut client, &["EXEC"])]);
+            note("nothing", heard(&mut client));
+        }
         read(&mut client);
         let value = "x".repeat(1 << 20);
         assert_eq!(answer(&mut client, &["SET", &large, &value]), Reply::simple("OK"));

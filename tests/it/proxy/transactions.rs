@@ -1,8 +1,8 @@
 //! MULTI, WATCH and EXEC through the proxy, on real nodes: what moves or dies in between, and who
 //! sees what of whom.
 
-use super::reach_all;
-use crate::support::{Client, Cluster, Keyway, Server, stock, wait_for};
+use super::{kinds, reach_all};
+use crate::support::{Client, Cluster, Keyway, Kind, Server, stock, wait_for};
 use keyway::cluster::Slot;
 use keyway::resp::Reply;
 use std::process::Command;
@@ -107,7 +107,7 @@ fn a_watched_key_that_another_client_changes_fails_the_transaction() {
 /// MOVED inside MULTI, or at EXEC (redis#2515 #11946; redis-cluster-proxy#31).
 #[test]
 fn scar_09_a_slot_that_moves_inside_a_transaction_is_no_error() {
-    for cluster in clusters() {
+    for cluster in kinds::clusters(Kind::Redis, 3, 0) {
         let proxy = Keyway::proxy(&cluster.seeds(), &[]);
         reach_all(&cluster, &proxy);
         // At which step the slot moves, and whether it is only half way moved by then.
@@ -159,7 +159,7 @@ fn scar_09_a_slot_that_moves_inside_a_transaction_is_no_error() {
 /// redis-cluster-proxy#61 #118).
 #[test]
 fn scar_08_clients_that_leave_half_way_leave_nothing_behind() {
-    for cluster in clusters() {
+    for cluster in kinds::clusters(Kind::Keyway, 3, 0) {
         let mut proxy = Keyway::proxy(&cluster.seeds(), &[]);
         reach_all(&cluster, &proxy);
         let ways: &[&[&str]] = &[

@@ -1,8 +1,9 @@
 //! SCAN goes over all keys while they are on the move.
 
+use super::kinds::with_proxy;
 use super::transactions::{finish_move, open_slot};
 use super::{fill, reach_all};
-use crate::support::{Client, Cluster, Keyway, Server, wait_for};
+use crate::support::{Client, Cluster, Keyway, Kind, Server, wait_for};
 use keyway::cluster::Slot;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -82,17 +83,19 @@ fn give(cluster: &Cluster, keys: &[String], from: usize, to: usize) {
 /// visited to one that was, and the other way round. The proxy hears of none before the end.
 #[test]
 fn scar_11_a_walk_while_slots_move_misses_no_key() {
-    let Some((cluster, proxy)) = filled(0, "timing:\n  refresh: 1h\n") else { return };
-    let pairs = [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)];
-    for (number, (from, to)) in pairs.into_iter().enumerate() {
-        for (pages, highest) in [(25, true), (150, false)] {
-            let keys = keys_of(&cluster, from, 10, highest);
-            let mut walk = Walk::begin(&proxy);
-            while walk.pages < pages && walk.page() {}
-            give(&cluster, &keys, from, to);
-            let missed = walk.missed();
-            assert_eq!(missed, Vec::<String>::new(), "{number}: {from} to {to} after {pages}");
-            give(&cluster, &keys, to, from);
+    for (cluster, proxy) in with_proxy(Kind::Valkey, "timing:\n  refresh: 1h\n") {
+        fill(&mut proxy.client(), KEYS);
+        let pairs = [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)];
+        for (number, (from, to)) in pairs.into_iter().enumerate() {
+            for (pages, highest) in [(25, true), (150, false)] {
+                let keys = keys_of(&cluster, from, 10, highest);
+                let mut walk = Walk::begin(&proxy);
+                while walk.pages < pages && walk.page() {}
+                give(&cluster, &keys, from, to);
+                let missed = walk.missed();
+                assert_eq!(missed, Vec::<String>::new(), "{number}: {from} to {to} after {pages}");
+                give(&cluster, &keys, to, from);
+            }
         }
     }
 }

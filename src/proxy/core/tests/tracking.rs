@@ -134,6 +134,54 @@ fn a_transaction_waits_until_nothing_of_the_one_before_is_on_its_way_back() {
     assert_eq!(world.tracked(NODE_A), [own]);
 }
 
+/// What a client takes itself would be told to it on any other connection.
+#[test]
+fn a_wait_while_keys_are_watched_is_on_the_connection_that_watches_them() {
+    let mut world = World::new();
+    let client = world.tracker();
+    let (own, other) = (world.tracked(NODE_A)[0], world.tracked(NODE_B)[0]);
+    let watch = |world: &mut World, own: LinkId| {
+        world.send(client, "WATCH b");
+        assert_eq!(world.asked_on(own), "WATCH b");
+        world.say_on(own, "+OK\r\n");
+        world.send(client, "BLPOP b 0");
+        assert_eq!((world.tracked(NODE_A), world.asked_on(own)), (vec![own], "BLPOP b 0".into()));
+        assert_eq!(world.told(client), "+OK|");
+    };
+    watch(&mut world, own);
+    world.say_on(own, "*2\r\n$1\r\nb\r\n$1\r\nx\r\n");
+    assert_eq!(world.told(client), "*2|$1|b|$1|x|");
+    world.send(client, "MULTI|SET b 1|EXEC");
+    assert_eq!(world.asked_on(own), "MULTI | SET b 1 | EXEC");
+    world.say_on(own, "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n");
+    assert_eq!(world.told(client), "+OK|+QUEUED|*1|+OK|");
+    // It may go on elsewhere; what is watched stays where it was.
+    watch(&mut world, own);
+    world.say_on(own, "-ASK 3300 127.0.0.1:7001\r\n");
+    assert_eq!(world.asked_on(other), "ASKING | BLPOP b 0");
+    world.say_on(other, "+OK\r\n*2\r\n$1\r\nb\r\n$1\r\ny\r\n");
+    assert_eq!(world.told(client), "*2|$1|b|$1|y|");
+    world.send(client, "UNWATCH");
+    assert_eq!(world.asked_on(own), "UNWATCH");
+    world.say_on(own, "+OK\r\n");
+    assert_eq!(world.told(client), "+OK|");
+    // Lost under both: what it took is in doubt, and what was watched cannot be told.
+    watch(&mut world, own);
+    world.core.link_lost(own, LinkEnd::Lost, "connection reset", world.now);
+    world.core.link_freed(own, true);
+    assert!(world.told(client).starts_with("-INDOUBT "));
+    world.pass(Duration::from_millis(200));
+    world.connect_all();
+    world.send(client, "MULTI|SET b 1|EXEC");
+    let again = world.tracked(NODE_A)[0];
+    assert_eq!(world.asked_on(again), "MULTI | SET b 1");
+    world.say_on(again, "+OK\r\n+QUEUED\r\n");
+    assert_eq!(world.told(client), "+OK|+QUEUED|_|", "as if it had changed");
+    assert_eq!(world.asked_on(again), "DISCARD");
+    world.core.forget(client, world.now);
+    assert!(world.tracked(NODE_A).is_empty() && world.core.trackers.is_empty());
+}
+
 #[test]
 fn a_node_that_cannot_track_is_named() {
     let mut world = World::new();

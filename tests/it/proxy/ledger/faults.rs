@@ -7,7 +7,7 @@
 //! was under way in the few milliseconds between is *exposed*.
 
 use super::load::Load;
-use crate::support::{Client, Cluster, Kind, eventually, temporary_folder, wait_for};
+use crate::support::{Client, Cluster, eventually, temporary_folder, wait_for};
 use keyway::cluster::{Slot, SlotSet};
 use keyway::resp::Reply;
 use std::process::{Command, Stdio};
@@ -271,9 +271,4 @@ fn is_stopped(pid: u32) -> bool {
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     });
     states.all(|stopped| stopped)
-}
-
-/// Whether nodes of this kind run scripts.
-pub(super) fn has_scripts(kind: Kind) -> bool {
-    kind != Kind::Keyway
 }

@@ -10,6 +10,7 @@ mod books;
 mod faults;
 mod load;
 
+use super::kinds::{kinds, knows};
 use super::reach_all;
 use crate::support::{Cluster, Keyway, Kind};
 use accounts::{Book, End};
@@ -42,7 +43,7 @@ fn under_fire(name: &str, kind: Kind, plan: &[Step]) {
     let Some(mut cluster) = Cluster::of(&[kind; 3], 1, &kept) else { return };
     let proxy = Keyway::proxy(&cluster.seeds(), &["--workers", "2"]);
     reach_all(&cluster, &proxy);
-    let load = Load::new(faults::has_scripts(kind));
+    let load = Load::new(knows(kind, "scripts"));
     let begun = std::time::Instant::now();
     let (books, done) = std::thread::scope(|scope| {
         let _stop = StopAtEnd(&load);
@@ -193,13 +194,13 @@ fn failovers(kind: Kind, slice: What) {
 }
 
 #[test]
-fn scar_02_a_killed_redis_is_a_pause_and_not_an_error() {
-    failovers(Kind::Redis, What::Kill);
+fn scar_02_a_killed_primary_is_a_pause_and_not_an_error() {
+    kinds(Kind::Redis).into_iter().for_each(|kind| failovers(kind, What::Kill));
 }
 
 #[test]
-fn a_stopped_valkey_is_a_pause_and_not_an_error() {
-    failovers(Kind::Valkey, What::Stop);
+fn scar_02_a_stopped_primary_is_a_pause_and_not_an_error() {
+    kinds(Kind::Valkey).into_iter().for_each(|kind| failovers(kind, What::Stop));
 }
 
 #[test]
