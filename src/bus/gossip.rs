@@ -82,7 +82,7 @@ impl Member {
         let Some(known) = self.links.get(&link) else { return };
         let to = known.node;
         let (outbound, open) = (known.outbound, known.open);
-        let extensions = if understood { self.extensions(now) } else { Vec::new() };
+        let extensions = if understood { self.extensions(now) } else { self.own_hostname() };
         let body = body(Gossip { entries: self.gossip_for(to), extensions });
         if let (Kind::Ping, true, Some(key)) = (body.kind(), outbound, to) {
             self.view.node_mut(key).ping_sent = Some(now);
@@ -144,10 +144,15 @@ impl Member {
         rest[..wanted].iter().chain(&silent).map(entry).collect()
     }
 
+    /// What whoever is met is told, as Redis 7.0 does: who announces a host name wants to be known by it from
+    /// the first word on. Nodes older than that cannot be in a cluster with one.
+    fn own_hostname(&self) -> Vec<Extension> {
+        self.view.myself().hostname.clone().map(Extension::Hostname).into_iter().collect()
+    }
+
     fn extensions(&self, now: Now) -> Vec<Extension> {
         let myself = self.view.myself();
-        let mut extensions = Vec::new();
-        extensions.extend(myself.hostname.clone().map(Extension::Hostname));
+        let mut extensions = self.own_hostname();
         extensions.extend(self.options.human_name.clone().map(Extension::HumanName));
         extensions.extend(self.forgotten.iter().filter_map(|(node, until)| {
             let left = until.checked_duration_since(now.instant)?;

@@ -517,3 +517,29 @@ fn a_handshake_ends_with_the_host_names_of_both() {
     }
     panic!("they do not get to know each other");
 }
+
+/// Whoever is met, whatever it understands: as Redis 7.0.15 does (measured). The rest is for those who say that
+/// they understand it.
+#[test]
+fn a_host_name_is_told_with_the_first_word() {
+    let now = Now::read();
+    let ip = IpAddr::from([127, 0, 0, 1]);
+    let mut member = fresh(7000, "one.example", now);
+    member.apply(now, Change::Meet { ip, port: 7001, bus_port: 17_001 }).expect("an address");
+    let now = now.after(TICK);
+    member.handle_input(now, Input::Timeout);
+    let outputs: Vec<Output> = std::iter::from_fn(|| member.poll_output()).collect();
+    let dialled = |output: &Output| match output {
+        Output::Connect { link, .. } => Some(*link),
+        _ => None,
+    };
+    let link = outputs.iter().find_map(dialled).expect("it dials");
+    member.handle_input(now, Input::Opened(link));
+    let met = std::iter::from_fn(|| member.poll_output()).find_map(|output| match output {
+        Output::Send { packet: Packet::Full { body: Body::Meet(gossip), .. }, .. } => {
+            Some(gossip.extensions)
+        }
+        _ => None,
+    });
+    assert_eq!(met, Some(vec![Extension::Hostname("one.example".to_owned())]));
+}
