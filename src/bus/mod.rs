@@ -5,9 +5,8 @@
 //!   CLUSTER commands     ────────apply───▶ (View)  ──poll_timeout─▶ when to come back
 //! ```
 //! Every output in order, and `Persist` comes before whatever follows from what it saves: who carries it
-//! out before the next output lets others hear only of what is on disk. Inputs may come meanwhile
-//! ([`Durable::holds_back`](crate::cluster::Durable::holds_back) says when): what follows from them comes
-//! behind a `Persist` of their own.
+//! out before the next output lets others hear only of what is on disk. Disks take their time:
+//! [`Promises`] says what waits for them, and what goes on meanwhile.
 //!
 //! What a stranger sends changes nothing, but for a MEET from where one is allowed: everything
 //! else is believed only from nodes that are in the view.
@@ -26,6 +25,7 @@ mod manual;
 mod options;
 mod output;
 mod packet;
+mod promises;
 mod replica_migration;
 mod role;
 mod tamper;
@@ -43,6 +43,7 @@ pub use manual::FailoverMode;
 pub use options::{BUS_PORT_OFFSET, InvalidIpRange, IpRange, LINK_BUFFER_MAX, Options};
 pub use output::{Input, LinkId, Output};
 pub use packet::{Body, Broadcast, Extension, Gossip, GossipEntry, Header, Kind, Packet, Update};
+pub use promises::{Promises, Step};
 pub use role::{Replication, Source};
 pub use tamper::{Drops, Ends};
 pub use view::{Address, Node, NodeKey, View};
@@ -201,11 +202,6 @@ impl Member {
             self.broadcast_pong(now);
         }
         self.out.pop()
-    }
-
-    /// What the next output would persist, if that is what it would do.
-    pub fn to_persist(&self) -> Option<Durable> {
-        self.out.persist.then(|| self.view.durable())
     }
 
     /// Whether [`Member::poll_output`] has something.

@@ -117,7 +117,7 @@ pub enum HoldsBack {
     Nothing,
     /// What goes to other nodes. Clients go on: what they see of the node is as before.
     TheBus,
-    /// Everything: the node is something else from here on, to clients as well.
+    /// The writes of clients as well: the node is something else from here on.
     TheNode,
 }
 
@@ -153,13 +153,6 @@ impl Durable {
         } else {
             HoldsBack::TheNode
         }
-    }
-
-    /// Whether the node's own line is another: its role, its epoch or its slots.
-    pub fn differs_about_itself(&self, other: &Self) -> bool {
-        let (new, old) = (self.myself(), other.myself());
-        (new.id, new.config_epoch, new.primary, &new.slots)
-            != (old.id, old.config_epoch, old.primary, &old.slots)
     }
 
     /// The file's text.
@@ -412,6 +405,40 @@ vars currentEpoch 5 lastVoteEpoch 4
             assert_eq!(error, CorruptNodesConf(fault));
             assert!(error.to_string().starts_with("Unrecoverable error: corrupted cluster config"));
         }
+    }
+
+    const OWN: &str = "1111111111111111111111111111111111111111 :7000@17000 myself,master - 0 0 0 \
+                       connected\nvars currentEpoch 3 lastVoteEpoch 0\n";
+    const OTHER: &str =
+        "2222222222222222222222222222222222222222 10.0.0.2:7000@17000 master - 0 0 3 connected 5";
+
+    #[test]
+    fn what_others_build_upon_is_held_back_until_it_is_on_disk() {
+        let old = Durable::parse(OWN).expect("a good text");
+        let cases = [
+            ("what it knows of others", format!("{OTHER}\n{OWN}"), HoldsBack::Nothing),
+            ("an epoch", OWN.replace("currentEpoch 3", "currentEpoch 4"), HoldsBack::TheBus),
+            ("a vote", OWN.replace("lastVoteEpoch 0", "lastVoteEpoch 3"), HoldsBack::TheBus),
+            ("a slot", OWN.replace(" connected\n", " connected 7\n"), HoldsBack::TheNode),
+            (
+                "its own epoch",
+                OWN.replace("0 0 0 connected", "0 0 3 connected"),
+                HoldsBack::TheNode,
+            ),
+        ];
+        for (what, newer, held_back) in cases {
+            let newer = Durable::parse(&newer).expect("a good text");
+            assert_eq!(newer.holds_back(&old), held_back, "{what}");
+        }
+        let with_slot =
+            Durable::parse(&OWN.replace(" connected\n", " connected 7\n")).expect("good");
+        assert_eq!(old.holds_back(&with_slot), HoldsBack::Nothing, "a slot that goes");
+        let both = Durable::parse(&OWN.replace("currentEpoch 3", "currentEpoch 4")).expect("good");
+        assert_eq!(
+            both.holds_back(&with_slot),
+            HoldsBack::TheNode,
+            "a slot that goes, and an epoch"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Nodes on a disk that takes its time: whoever asked for the disk waits for it, and nobody else.
 
-use crate::support::{Client, Server, SlowDisk, eventually, wait_for};
+use crate::support::{Client, Cluster, Server, SlowDisk, eventually, wait_for};
+use keyway::resp::Reply;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -125,4 +126,56 @@ fn a_sync_that_lasts_too_long_is_counted() {
     assert!(server.log().contains("Asynchronous AOF fsync is taking too long (disk is busy?)."));
     client.ok(&["CONFIG", "RESETSTAT"]);
     assert_eq!(info(&mut client, "aof_delayed_fsync"), "0");
+}
+
+/// Whoever votes, is elected, or hears of it has to save that first, and is served and heard of all the
+/// while.
+#[test]
+fn a_primary_is_replaced_on_slow_disks_and_nobody_else_is_missed() {
+    const NODE_TIMEOUT: Duration = Duration::from_secs(2);
+    // The epoch of the election, the votes, and the new primary's role, one after the other.
+    let bound = NODE_TIMEOUT * 2 + Duration::from_secs(2) + SYNC * 3;
+    let disk = SlowDisk::new();
+    let mut cluster = Cluster::keyway_on(&disk, &LOGS);
+    let key = cluster.key_of(0, "key");
+    cluster.nodes()[0].client().ok(&["SET", &key, "before"]);
+    wait_for("the replica to have it", WITHIN, || {
+        cluster.nodes()[3].client().integer(&["DBSIZE"]) == 1
+    });
+    disk.set(SYNC);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _stop = StopAtEnd(&stop);
+        let watched: Vec<_> =
+            (1..6).map(|n| watch(scope, &cluster.nodes()[n], &["PING"], &stop)).collect();
+        cluster.node_mut(0).kill();
+        let killed = Instant::now();
+        wait_for("the replica to take writes", WITHIN, || {
+            let mut client = cluster.nodes()[3].client();
+            client.set_timeout(WITHIN);
+            client.call(&["SET", &key, "after"]) == Reply::simple("OK")
+        });
+        let took = killed.elapsed();
+        assert!(took < bound, "replaced after {took:?}");
+        cluster.node_mut(0).restart();
+        wait_for("the old one to be a replica", WITHIN, || {
+            let text = cluster.nodes()[0].client().text(&["INFO", "replication"]);
+            text.contains("master_link_status:up")
+        });
+        println!("replaced after {took:?}, a replica again {:?} after the kill", killed.elapsed());
+        stop.store(true, Ordering::Relaxed);
+        let longest: Vec<Duration> =
+            watched.into_iter().map(|watch| watch.join().expect("it ends")).collect();
+        assert!(longest.iter().all(|pause| *pause < PAUSE_MAX), "{longest:?}");
+    });
+    let killed = cluster.id(0);
+    for node in &cluster.nodes()[1..] {
+        let log = node.log();
+        let others = log.lines().filter(|line| line.contains("as failing"));
+        let others: Vec<&str> = others.filter(|line| !line.contains(&killed)).collect();
+        assert!(others.is_empty(), "{others:?}");
+    }
+    disk.set(Duration::ZERO);
+    cluster.await_agreement();
+    assert_eq!(cluster.nodes()[3].client().text(&["GET", &key]), "after");
 }

@@ -10,6 +10,8 @@ pub(crate) struct Checkers {
     votes: BTreeSet<(NodeId, Epoch)>,
     /// What is on each node's disk of the epoch it voted in.
     saved_votes: BTreeMap<NodeId, Epoch>,
+    /// What is there of the epochs it has seen, and of its claim's.
+    saved_epochs: BTreeMap<NodeId, (Epoch, Epoch)>,
     /// Who claimed which slots under which epoch.
     claims: BTreeMap<Epoch, BTreeMap<NodeId, SlotSet>>,
     /// Operators who take epochs without asking (reshards, TAKEOVER) can give two nodes one.
@@ -49,10 +51,20 @@ impl Checkers {
 
     /// It is on disk.
     pub(crate) fn saved(&mut self, durable: &Durable) {
-        self.saved_votes.insert(durable.myself().id, durable.last_vote_epoch);
+        let myself = durable.myself();
+        self.saved_votes.insert(myself.id, durable.last_vote_epoch);
+        self.saved_epochs.insert(myself.id, (durable.current_epoch, myself.config_epoch));
     }
 
     pub(crate) fn output(&mut self, output: &Output) {
+        if let Output::Send { packet: Packet::Full { header, body }, .. } = output {
+            let id = header.sender;
+            let (seen, own) = self.saved_epochs.get(&id).copied().expect("it has saved something");
+            let asks = *body == Body::VoteRequest;
+            assert!(!asks || header.current_epoch <= seen, "{id} asks in an epoch not on disk");
+            let claims = header.flags.any(NodeFlags::PRIMARY) && !header.slots.is_empty();
+            assert!(!claims || header.config_epoch <= own, "{id} claims what is not on disk");
+        }
         match output {
             Output::Send { packet: Packet::Full { header, body: Body::VoteGranted }, .. } => {
                 let (id, epoch) = (header.sender, header.current_epoch);

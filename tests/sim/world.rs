@@ -8,7 +8,8 @@ use crate::checkers::Checkers;
 use crate::data::{Conn, Data};
 use crate::streams::Streams;
 use keyway::bus::{
-    self, Change, DataAtStart, Input, IpRange, LinkId, Member, Options, Output, Refusal,
+    self, Change, DataAtStart, Input, IpRange, LinkId, Member, Options, Output, Promises, Refusal,
+    Step,
 };
 use keyway::clock::Now;
 use keyway::cluster::{Durable, HoldsBack, NodeId, Slot, SlotSet};
@@ -34,8 +35,13 @@ pub(crate) struct Host {
     pub(crate) member: Member,
     pub(crate) data: Data,
     disk: Option<Durable>,
-    /// What the disk takes its time over: nothing that follows from it is done meanwhile.
-    saving: Option<Durable>,
+    /// Saves so far, and the last of them, until the disk is given it.
+    saves: u64,
+    pending: Option<Durable>,
+    /// What the disk takes its time over.
+    saving: Option<(u64, Durable)>,
+    /// What waits for that.
+    promises: Promises,
     alive: bool,
     /// Until when it is stopped.
     stopped_until: Option<Instant>,
@@ -67,8 +73,8 @@ pub(crate) enum Event {
     /// A replication stream has ended.
     StreamClosed(Conn),
     Fsync,
-    /// What was saved is on disk.
-    Saved,
+    /// The save of this number is on disk.
+    Saved(u64),
     Write,
 }
 
@@ -134,7 +140,10 @@ impl World {
                 member,
                 data,
                 disk: None,
+                saves: 0,
+                pending: None,
                 saving: None,
+                promises: Promises::new(None),
                 alive: true,
                 stopped_until: None,
                 fuse: None,
@@ -184,9 +193,9 @@ impl World {
     pub(crate) fn apply(&mut self, host: usize, change: Change) -> Result<(), Refusal> {
         self.tell_of_data(host);
         let applied = self.hosts[host].member.apply(self.now, change);
+        self.drain(host);
         // The operator is told that it is done: all of it is saved.
         self.finish_saving(host);
-        self.drain(host);
         self.finish_saving(host);
         self.drain(host);
         applied.map(|_| ())
@@ -267,6 +276,7 @@ impl World {
             self.finish_saving(host);
         }
         self.hosts[host].saving = None;
+        self.hosts[host].pending = None;
         self.hosts[host].life += 1;
         self.hosts[host].stopped_until = None;
         self.end_streams_of(host);
@@ -284,6 +294,8 @@ impl World {
         let seed = self.rng.random();
         let member = Member::new(Self::options(self.node_timeout), Some(&saved), seed, self.now);
         self.hosts[host].member = member;
+        self.hosts[host].promises = Promises::new(Some(saved));
+        self.hosts[host].saves = 0;
         self.hosts[host].alive = true;
         // It has lost its power, and cannot know whether its last writes were on disk.
         let is_empty = self.hosts[host].data.is_empty();
@@ -334,53 +346,45 @@ impl World {
         host.member.set_replication(host.data.replication());
     }
 
-    /// What a member wants to be saved, as the shell does it: only what holds back the bus alone may
-    /// take its time. Returns whether it goes on at once.
-    fn persist(&mut self, host: usize, durable: Durable) -> bool {
-        let held_back = match &self.hosts[host].disk {
-            Some(disk) => durable.holds_back(disk),
-            None => HoldsBack::TheNode,
-        };
-        if held_back != HoldsBack::TheBus {
-            self.saved(host, durable);
-            return true;
+    /// What a member wants to be saved, as the shell does it. What promises nothing is on disk at once,
+    /// unless something is under way.
+    fn persist(&mut self, host: usize, durable: Durable) {
+        let holder = &mut self.hosts[host];
+        holder.saves += 1;
+        holder.pending = Some(durable.clone());
+        let holds_back = holder.promises.written(holder.saves, durable);
+        if holder.saving.is_none() {
+            self.begin_saving(host);
+            if holds_back == HoldsBack::Nothing {
+                self.finish_saving(host);
+            }
         }
-        self.hosts[host].saving = Some(durable);
+    }
+
+    fn begin_saving(&mut self, host: usize) {
+        let Some(durable) = self.hosts[host].pending.take() else { return };
+        self.hosts[host].saving = Some((self.hosts[host].saves, durable));
         let after = match self.rng.random_range(0..10) {
-            0 if self.disks_are_slow => Duration::from_millis(self.rng.random_range(20..1500)),
+            0 if self.disks_are_slow => Duration::from_millis(self.rng.random_range(20..4000)),
             _ => self.delay(),
         };
-        self.schedule(host, after, Event::Saved);
-        false
+        self.schedule(host, after, Event::Saved(self.hosts[host].saves));
     }
 
-    fn saved(&mut self, host: usize, durable: Durable) {
-        self.checkers.saved(&durable);
-        self.hosts[host].disk = Some(durable);
-    }
-
-    /// Whether more may follow. Waits for the disk where the node itself is another.
-    fn may_go_on(&mut self, host: usize) -> bool {
-        let Some(saving) = &self.hosts[host].saving else { return true };
-        let next = self.hosts[host].member.to_persist();
-        if next.is_none_or(|next| !next.differs_about_itself(saving)) {
-            return false;
-        }
-        self.finish_saving(host);
-        true
-    }
-
+    /// What is under way is on disk, and the next thing is under way.
     fn finish_saving(&mut self, host: usize) {
-        if let Some(durable) = self.hosts[host].saving.take() {
-            self.saved(host, durable);
+        if let Some((number, durable)) = self.hosts[host].saving.take() {
+            self.checkers.saved(&durable);
+            self.hosts[host].promises.synced(number, &durable);
+            self.hosts[host].disk = Some(durable);
         }
+        self.begin_saving(host);
     }
 
     fn drain(&mut self, host: usize) {
-        if !self.may_go_on(host) {
-            return;
-        }
-        while let Some(output) = self.hosts[host].member.poll_output() {
+        loop {
+            let holder = &mut self.hosts[host];
+            let Some(step) = holder.promises.next(&mut holder.member) else { return };
             if let Some(left) = &mut self.hosts[host].fuse {
                 *left = left.saturating_sub(1);
                 if *left == 0 {
@@ -388,13 +392,16 @@ impl World {
                     return;
                 }
             }
+            let output = match step {
+                Step::Save(durable) => {
+                    self.persist(host, durable);
+                    continue;
+                }
+                Step::Do(output) => output,
+            };
             self.checkers.output(&output);
             match output {
-                Output::Persist(durable) => {
-                    if !self.persist(host, durable) {
-                        return;
-                    }
-                }
+                Output::Persist(_) => unreachable!("it is a step of its own"),
                 Output::Connect { link, to } => {
                     let delay = self.delay();
                     self.schedule(host, delay, Event::Dialled { link, to });
@@ -459,9 +466,12 @@ impl World {
                 self.hosts[host].data.fsync();
                 self.schedule(host, FSYNC_EVERY, Event::Fsync);
             }
-            Event::Saved => {
-                self.finish_saving(host);
-                self.drain(host);
+            Event::Saved(number) => {
+                // It may have been waited for meanwhile.
+                if self.hosts[host].saving.as_ref().is_some_and(|saving| saving.0 == number) {
+                    self.finish_saving(host);
+                    self.drain(host);
+                }
             }
             Event::Write => {
                 self.write(host);
@@ -492,11 +502,11 @@ impl World {
 
     /// A client's write, if this host takes any.
     fn write(&mut self, host: usize) {
-        let Host { member, data, .. } = &mut self.hosts[host];
+        let Host { member, data, promises, .. } = &mut self.hosts[host];
         let view = member.view();
         let myself = view.myself();
         let serves = myself.is_voter() && view.state_ok && !member.is_guarded();
-        if serves && !data.is_paused(self.now.instant) {
+        if serves && !data.is_paused(self.now.instant) && !promises.hold_writes() {
             self.written += 1;
             data.write(self.written);
             self.checkers.written(myself.shard_id, self.written);

@@ -2,13 +2,13 @@
 //!
 //! Everything runs on the engine's thread. [`Mesh::pump`] carries out what the member wants; it
 //! saves before it sends, and it is called before a CLUSTER command is answered, so what a client
-//! or a node was told is saved ([`NodesConf`] says how far). While the disk takes its time over an
-//! epoch or a vote that came over the bus, the bus holds its tongue and clients go on: a thread
-//! waits for the disk. A save that fails stops the bus for good: nobody may hear of what a restart
-//! would undo.
+//! or a node was told is saved ([`NodesConf`] says how far). A thread waits for the disk, and
+//! [`Promises`] knows what waits with it; the engine's waits only where a command's reply says that
+//! something is done which others build upon. A save that fails stops the bus for good: nobody may hear
+//! of what a restart would undo.
 
 use super::persist::NodesConf;
-use crate::bus::{self, Broadcast, Input, LinkId, Member, Output, Source};
+use crate::bus::{self, Broadcast, Input, LinkId, Member, Output, Promises, Source, Step};
 use crate::clock::Now;
 use crate::cluster::{Durable, HoldsBack, SlotSet};
 use bytes::BytesMut;
@@ -43,6 +43,9 @@ pub trait Owner: 'static {
     /// The writes of clients wait until then, or no longer.
     fn pause_writes(&self, until: Option<Instant>);
 
+    /// The writes of clients wait until the disk has the node's role, or need not any more.
+    fn hold_writes(&self, hold: bool);
+
     /// Another node passes a message on.
     fn deliver(&self, broadcast: Broadcast);
 }
@@ -56,8 +59,9 @@ pub struct Mesh<O> {
     failed: Notify,
     has_failed: Cell<bool>,
     pumping: Cell<bool>,
-    /// What the member wants waits until what was saved is on disk.
-    is_held_back: Cell<bool>,
+    /// What waits for the disk.
+    promises: RefCell<Promises>,
+    writes_wait: Cell<bool>,
 }
 
 /// Who asks for what the member wants to be done.
@@ -88,15 +92,17 @@ impl Link {
 impl<O: Owner> Mesh<O> {
     /// A mesh without links.
     pub fn new(owner: O, conf: NodesConf) -> Rc<Self> {
+        let synced = conf.synced().map(|(_, durable)| durable.clone());
         Rc::new(Self {
             owner,
+            promises: RefCell::new(Promises::new(synced)),
+            writes_wait: Cell::new(false),
             conf: RefCell::new(conf),
             links: RefCell::default(),
             failure: RefCell::default(),
             failed: Notify::new(),
             has_failed: Cell::new(false),
             pumping: Cell::new(false),
-            is_held_back: Cell::new(false),
         })
     }
 
@@ -105,7 +111,7 @@ impl<O: Owner> Mesh<O> {
     /// # Errors
     /// nodes.conf could not be saved: the node must end.
     pub async fn run(self: Rc<Self>, listeners: Vec<TcpListener>) -> io::Result<()> {
-        self.pump();
+        self.advance(Caller::Bus);
         for listener in listeners {
             tokio::task::spawn_local(Rc::clone(&self).accept_all(listener));
         }
@@ -182,65 +188,68 @@ impl<O: Owner> Mesh<O> {
         if self.has_failed.get() || self.pumping.replace(true) {
             return;
         }
-        if self.may_go_on(caller) {
-            self.carry_out(caller);
+        loop {
+            let next = |member: &mut Member| self.promises.borrow_mut().next(member);
+            match self.owner.with_member(next) {
+                None => break,
+                Some(Step::Do(output)) => self.carry_out(output),
+                Some(Step::Save(durable)) => {
+                    let saved = self.persist(durable, caller);
+                    if !self.must_be_saved(saved) {
+                        break;
+                    }
+                }
+            }
         }
         self.pumping.set(false);
     }
 
-    /// Whether what was saved before is on disk as far as it has to be. Waits for the disk where the
-    /// next thing that the member wants saved is not the bus's alone.
-    fn may_go_on(&self, caller: Caller) -> bool {
-        if !self.is_held_back.get() {
-            return true;
-        }
-        let next = self.owner.with_member(|member| member.to_persist());
-        let Some(durable) = next else { return false };
-        if caller == Caller::Bus && !self.conf.borrow().differs_about_itself(&durable) {
-            return false;
-        }
-        self.is_held_back.set(false);
-        let synced = self.conf.borrow_mut().sync();
-        self.must_be_saved(synced)
-    }
-
-    fn carry_out(self: &Rc<Self>, caller: Caller) {
-        while let Some(output) = self.owner.with_member(|member| member.poll_output()) {
-            match output {
-                Output::Persist(durable) => {
-                    let saved = self.persist(&durable, caller);
-                    if !self.must_be_saved(saved) {
-                        break;
-                    }
-                    if self.is_held_back.get() {
-                        self.sync_behind();
-                        break;
-                    }
+    fn carry_out(self: &Rc<Self>, output: Output) {
+        match output {
+            Output::Persist(_) => unreachable!("it is a step of its own"),
+            Output::Connect { link, to } => self.connect(link, to),
+            Output::Send { link, packet } => self.send(link, &packet),
+            Output::Close(link) => {
+                if let Some(link) = self.links.borrow_mut().remove(&link) {
+                    link.close();
                 }
-                Output::Connect { link, to } => self.connect(link, to),
-                Output::Send { link, packet } => self.send(link, &packet),
-                Output::Close(link) => {
-                    if let Some(link) = self.links.borrow_mut().remove(&link) {
-                        link.close();
-                    }
-                }
-                Output::SlotsLost(slots) => self.owner.slots_lost(&slots),
-                Output::Replicate(source) => self.owner.replicate(source),
-                Output::PauseWrites(until) => self.owner.pause_writes(until),
-                Output::Deliver(broadcast) => self.owner.deliver(broadcast),
             }
+            Output::SlotsLost(slots) => self.owner.slots_lost(&slots),
+            Output::Replicate(source) => self.owner.replicate(source),
+            Output::PauseWrites(until) => self.owner.pause_writes(until),
+            Output::Deliver(broadcast) => self.owner.deliver(broadcast),
         }
     }
 
-    fn persist(&self, durable: &Durable, caller: Caller) -> io::Result<()> {
-        let mut conf = self.conf.borrow_mut();
-        conf.save(durable)?;
-        match (conf.holds_back(durable), caller) {
-            (HoldsBack::Nothing, _) => {}
-            (HoldsBack::TheBus, Caller::Bus) => self.is_held_back.set(true),
-            (HoldsBack::TheBus, Caller::Command) | (HoldsBack::TheNode, _) => conf.sync()?,
+    fn persist(self: &Rc<Self>, durable: Durable, caller: Caller) -> io::Result<()> {
+        let number = self.conf.borrow_mut().save(&durable)?;
+        let holds_back = self.promises.borrow_mut().written(number, durable);
+        if holds_back == HoldsBack::Nothing {
+            return Ok(());
         }
+        if caller == Caller::Command {
+            self.conf.borrow_mut().sync()?;
+            self.take_note_of_sync();
+            return Ok(());
+        }
+        self.hold_writes();
+        self.sync_behind();
         Ok(())
+    }
+
+    /// Tells what the disk has.
+    fn take_note_of_sync(self: &Rc<Self>) {
+        if let Some((number, durable)) = self.conf.borrow().synced() {
+            self.promises.borrow_mut().synced(number, durable);
+        }
+        self.hold_writes();
+    }
+
+    fn hold_writes(&self) {
+        let hold = self.promises.borrow().hold_writes();
+        if self.writes_wait.replace(hold) != hold {
+            self.owner.hold_writes(hold);
+        }
     }
 
     /// Lets a thread wait for the disk, if there is something to wait for.
@@ -267,16 +276,15 @@ impl<O: Owner> Mesh<O> {
 
     fn look_at_sync(self: &Rc<Self>) {
         let synced = self.conf.borrow_mut().poll_sync();
-        if !self.must_be_saved(synced) || !self.is_held_back.get() {
+        if !self.must_be_saved(synced) {
             return;
         }
-        if self.conf.borrow().is_synced() {
-            self.is_held_back.set(false);
-            self.advance(Caller::Bus);
-        } else {
+        self.take_note_of_sync();
+        if self.promises.borrow().are_open() {
             // What is to be waited for was saved while an older save was under way.
             self.sync_behind();
         }
+        self.advance(Caller::Bus);
     }
 
     fn send(&self, id: LinkId, packet: &bus::Packet) {

@@ -12,7 +12,7 @@ use crate::bus::{Broadcast, Member, Source};
 use crate::clock::Now;
 use crate::cluster::SlotSet;
 use crate::net::Shutdown;
-use crate::node::{ClientId, Core, Output};
+use crate::node::{ClientId, Core, Output, Unsaved};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
@@ -410,6 +410,12 @@ impl Owner for Weak<Engine> {
     fn pause_writes(&self, until: Option<Instant>) {
         if let Some(engine) = self.upgrade() {
             engine.with_core(|core| core.pause_writes(until));
+        }
+    }
+
+    fn hold_writes(&self, hold: bool) {
+        if let Some(engine) = self.upgrade() {
+            engine.with_core(|core| core.hold_writes(Unsaved::Role, hold));
         }
     }
 

@@ -5,8 +5,11 @@
 //!           written, renamed          renamed          synced, renamed
 //!                 a kill leaves these                  a loss of power this
 //! ```
+//! A file is safe when it is synced, and when one of the names under which a start looks for it is: both at
+//! the same time. The last rename is not waited for.
+//!
 //! The disk may take its time, and the engine does not wait for it: a thread syncs what a [`Sync`] has
-//! taken over. What may not be heard of before ([`Durable::holds_back`]) is the bus's to know. Saves that
+//! taken over. What may not be heard of before is the bus's to know ([`Promises`](crate::bus::Promises)). Saves that
 //! promise nothing are synced by the tick, all of them at once: a slot that moves changes every node's
 //! file several times, and the disk would be all that a reshard waits for.
 //!
@@ -16,7 +19,7 @@
 //! A lock (`flock`, as Redis takes it) belongs to a file, not to its name, so each new file is locked
 //! before it gets the name: there is no moment at which a second node could have it.
 
-use crate::cluster::{CorruptNodesConf, Durable, HoldsBack};
+use crate::cluster::{CorruptNodesConf, Durable};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
@@ -28,12 +31,24 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 pub struct NodesConf {
     path: PathBuf,
     lock: File,
-    /// What a loss of power leaves.
+    /// Saves so far.
+    saves: u64,
+    /// What a loss of power leaves, and the number of that save.
     synced: Option<Durable>,
+    synced_number: u64,
     /// What is in `nodes.conf.next`.
     pending: Option<(File, Durable)>,
-    /// What is in `nodes.conf.sync`, and where it is told that it has the proper name.
-    syncing: Option<(Durable, Receiver<io::Result<File>>)>,
+    /// What is in `nodes.conf.sync`.
+    syncing: Option<Syncing>,
+}
+
+/// What a thread gives to the disk.
+#[derive(Debug)]
+struct Syncing {
+    number: u64,
+    durable: Durable,
+    /// Where it is told that it has the proper name.
+    done: Receiver<io::Result<File>>,
 }
 
 /// Work for a thread that may wait for the disk.
@@ -54,12 +69,21 @@ impl Sync {
     }
 }
 
-/// Syncs a file and gives it the proper name. It is locked from before it has that.
+/// Syncs a file, and the name under which a start finds it, both at the same time; and gives it the proper
+/// name. It is locked from before it has that.
 fn adopt(from: &Path, file: File, path: &Path) -> io::Result<File> {
-    file.sync_all()?;
+    std::thread::scope(|scope| {
+        let folder = || super::new_file::sync_folder_of(path);
+        let other = std::thread::Builder::new().name("sync".into()).spawn_scoped(scope, folder);
+        file.sync_all()?;
+        match other {
+            Ok(other) => other.join().unwrap_or_else(|_| Err(the_thread_ended())),
+            Err(_) => folder(),
+        }
+    })?;
     file.try_lock()?;
+    // Should the power undo this, the name before is there.
     std::fs::rename(from, path)?;
-    super::new_file::sync_folder_of(path)?;
     Ok(file)
 }
 
@@ -114,7 +138,15 @@ impl NodesConf {
         lock.seek(SeekFrom::Start(0)).and_then(|_| lock.read_to_end(&mut text)).map_err(io)?;
         // CONFIG SET dir does not move it.
         let path = std::path::absolute(path).map_err(io)?;
-        let mut conf = Self { path, lock, synced: None, pending: None, syncing: None };
+        let mut conf = Self {
+            path,
+            lock,
+            saves: 0,
+            synced: None,
+            synced_number: 0,
+            pending: None,
+            syncing: None,
+        };
         if let Some(newer) = conf.take_next().map_err(io)? {
             return Ok((conf, Some(newer)));
         }
@@ -163,43 +195,32 @@ impl NodesConf {
     }
 
     /// Replaces the file's content. When this returns, a kill does not undo it; nor does a crash of
-    /// the machine after the next sync.
+    /// the machine after the next sync. Returns the number of this save.
     ///
     /// # Errors
     /// The content before is still there.
-    pub fn save(&mut self, durable: &Durable) -> io::Result<()> {
+    pub fn save(&mut self, durable: &Durable) -> io::Result<u64> {
         let written = self.beside("tmp");
         let saved = self.write(&written, durable);
         if saved.is_err() {
             // What could not be written must not stay behind and fill the disk further.
             let _ = std::fs::remove_file(&written);
         }
-        saved
+        saved.map(|()| self.saves)
     }
 
     fn write(&mut self, written: &Path, durable: &Durable) -> io::Result<()> {
         let mut file = File::create(written)?;
         file.write_all(durable.to_text().as_bytes())?;
         std::fs::rename(written, self.beside("next"))?;
+        self.saves += 1;
         self.pending = Some((file, durable.clone()));
         Ok(())
     }
 
-    /// What must wait until this is synced.
-    pub fn holds_back(&self, durable: &Durable) -> HoldsBack {
-        self.synced.as_ref().map_or(HoldsBack::TheNode, |synced| durable.holds_back(synced))
-    }
-
-    /// Whether the node itself is another than in what was saved last.
-    pub fn differs_about_itself(&self, durable: &Durable) -> bool {
-        let pending = self.pending.as_ref().map(|(_, durable)| durable);
-        let saved = pending.or(self.syncing.as_ref().map(|(durable, _)| durable));
-        saved.or(self.synced.as_ref()).is_none_or(|saved| durable.differs_about_itself(saved))
-    }
-
-    /// Whether a crash of the machine would undo something.
-    pub fn is_synced(&self) -> bool {
-        self.pending.is_none() && self.syncing.is_none()
+    /// What survives a crash of the machine, and the number of that save; 0 is what was opened.
+    pub fn synced(&self) -> Option<(u64, &Durable)> {
+        self.synced.as_ref().map(|durable| (self.synced_number, durable))
     }
 
     /// Makes what was saved last survive a crash of the machine, and waits for it.
@@ -207,13 +228,13 @@ impl NodesConf {
     /// # Errors
     /// It may not.
     pub fn sync(&mut self) -> io::Result<()> {
-        if let Some((durable, done)) = self.syncing.take() {
+        if let Some(Syncing { number, durable, done }) = self.syncing.take() {
             self.lock = done.recv().unwrap_or_else(|_| Err(the_thread_ended()))?;
-            self.synced = Some(durable);
+            (self.synced, self.synced_number) = (Some(durable), number);
         }
         let Some((file, durable)) = self.pending.take() else { return Ok(()) };
         self.lock = adopt(&self.beside("next"), file, &self.path)?;
-        self.synced = Some(durable);
+        (self.synced, self.synced_number) = (Some(durable), self.saves);
         Ok(())
     }
 
@@ -230,7 +251,7 @@ impl NodesConf {
         let from = self.beside("sync");
         std::fs::rename(self.beside("next"), &from)?;
         let (done, told) = sync_channel(1);
-        self.syncing = Some((durable, told));
+        self.syncing = Some(Syncing { number: self.saves, durable, done: told });
         Ok(Some(Sync { from, path: self.path.clone(), file, done }))
     }
 
@@ -239,15 +260,15 @@ impl NodesConf {
     /// # Errors
     /// It failed: what was saved may not survive a crash of the machine.
     pub fn poll_sync(&mut self) -> io::Result<()> {
-        let Some((durable, done)) = self.syncing.take() else { return Ok(()) };
+        let Some(Syncing { number, durable, done }) = self.syncing.take() else { return Ok(()) };
         match done.try_recv() {
             Ok(adopted) => {
                 self.lock = adopted?;
-                self.synced = Some(durable);
+                (self.synced, self.synced_number) = (Some(durable), number);
                 Ok(())
             }
             Err(TryRecvError::Empty) => {
-                self.syncing = Some((durable, done));
+                self.syncing = Some(Syncing { number, durable, done });
                 Ok(())
             }
             Err(TryRecvError::Disconnected) => Err(the_thread_ended()),
@@ -314,38 +335,6 @@ mod tests {
         assert_eq!(files_of(&folder), 1, "nothing is left beside it");
     }
 
-    #[test]
-    fn what_others_build_upon_is_held_back_until_it_is_on_disk() {
-        let old = Durable::parse(TEXT).expect("a good text");
-        let cases = [
-            ("what it knows of others", format!("{OTHER}\n{TEXT}"), HoldsBack::Nothing),
-            ("an epoch", TEXT.replace("currentEpoch 3", "currentEpoch 4"), HoldsBack::TheBus),
-            ("a vote", TEXT.replace("lastVoteEpoch 0", "lastVoteEpoch 3"), HoldsBack::TheBus),
-            ("a slot", TEXT.replace(" connected\n", " connected 7\n"), HoldsBack::TheNode),
-            (
-                "its own epoch",
-                TEXT.replace("0 0 0 connected", "0 0 3 connected"),
-                HoldsBack::TheNode,
-            ),
-        ];
-        for (what, newer, held_back) in cases {
-            let newer = Durable::parse(&newer).expect("a good text");
-            assert_eq!(newer.holds_back(&old), held_back, "{what}");
-        }
-        let with_slot =
-            Durable::parse(&TEXT.replace(" connected\n", " connected 7\n")).expect("good");
-        assert_eq!(old.holds_back(&with_slot), HoldsBack::Nothing, "a slot that goes");
-        let both = Durable::parse(&TEXT.replace("currentEpoch 3", "currentEpoch 4")).expect("good");
-        assert_eq!(
-            both.holds_back(&with_slot),
-            HoldsBack::TheNode,
-            "a slot that goes, and an epoch"
-        );
-        let folder = tempfile::tempdir().expect("a folder");
-        let (conf, _) = NodesConf::open(&folder.path().join("nodes.conf")).expect("a new file");
-        assert_eq!(conf.holds_back(&old), HoldsBack::TheNode, "the first of all");
-    }
-
     /// Every moment at which a kill may come, and at which the power may go.
     #[test]
     fn a_kill_loses_nothing_and_a_loss_of_power_nothing_that_was_synced() {
@@ -354,7 +343,9 @@ mod tests {
                 .expect("good")
         };
         type Act = fn(&mut NodesConf, &mut Vec<Sync>, &Durable);
-        let save: Act = |conf, _, durable| conf.save(durable).expect("a save");
+        let save: Act = |conf, _, durable| {
+            conf.save(durable).expect("a save");
+        };
         let begin: Act = |conf, works, _| works.extend(conf.begin_sync().expect("a rename"));
         let run: Act = |_, works, _| works.pop().expect("work").run();
         let look: Act = |conf, _, _| conf.poll_sync().expect("a sync");
@@ -410,7 +401,7 @@ mod tests {
         let path = folder.path().join("nodes.conf");
         let (mut conf, _) = NodesConf::open(&path).expect("a new file");
         let first = Durable::parse(TEXT).expect("a good text");
-        conf.save(&first).and_then(|()| conf.sync()).expect("a save");
+        conf.save(&first).and_then(|_| conf.sync()).expect("a save");
         drop(conf);
         let text = format!("{OTHER}\n{TEXT}");
         for cut in ["", &text[..text.len() - 40], "\0\0\0\0"] {
@@ -444,7 +435,7 @@ mod tests {
         let path = folder.path().join("nodes.conf");
         let (mut conf, _) = NodesConf::open(&path).expect("a new file");
         let durable = Durable::parse(TEXT).expect("a good text");
-        conf.save(&durable).and_then(|()| conf.sync()).expect("a save");
+        conf.save(&durable).and_then(|_| conf.sync()).expect("a save");
         std::fs::create_dir(path.with_added_extension("tmp")).expect("something in the way");
         assert!(conf.save(&durable).is_err());
         assert_eq!(std::fs::read_to_string(&path).expect("the file"), TEXT);

@@ -9,6 +9,7 @@ use crate::node::error::CommandError;
 use crate::node::persistence::LOADING;
 use crate::node::server::Server;
 use crate::node::session::Role;
+use crate::node::writes_wait::Unsaved;
 
 impl Replication {
     /// Whether the data set is being replaced at this moment.
@@ -55,7 +56,9 @@ impl Ctx<'_> {
         {
             return Err(CommandError::line("NOREPLICAS Not enough good replicas to write."));
         }
-        if writes && replication.is_replica() && settings.read_only {
+        // One that was elected takes them as soon as that is on disk.
+        let will_lead = self.server.writes_wait.has(Unsaved::Role);
+        if writes && replication.is_replica() && settings.read_only && !will_lead {
             return Err(CommandError::line(
                 "READONLY You can't write against a read only replica.",
             ));
