@@ -1,6 +1,7 @@
 //! INFO, in the words of one Redis server: what is the proxy's own is the proxy's, and what the
 //! nodes know (the keyspace) is asked of them and added up.
 
+use super::introspect::start_time;
 use super::local::{Env, VERSION_UNKNOWN};
 use super::metrics::{Latency, Outcome, WorkerMetrics};
 use super::topics::TopicKind;
@@ -31,6 +32,7 @@ const SECTIONS: &[Section] = &[
     section("server", "Server", true, server),
     section("clients", "Clients", true, clients),
     section("memory", "Memory", true, memory),
+    section("persistence", "Persistence", true, persistence),
     section("stats", "Stats", true, stats),
     section("replication", "Replication", true, replication),
     section("cpu", "CPU", true, cpu),
@@ -70,9 +72,6 @@ pub(super) fn text(wanted: &Wanted, env: &Env<'_>) -> String {
         }
         let _ = write!(fields.0, "# {}\r\n", section.title);
         (section.write)(&mut fields, env);
-    }
-    if !fields.0.is_empty() {
-        fields.0.push_str("\r\n");
     }
     fields.0
 }
@@ -121,14 +120,29 @@ fn clients(f: &mut Fields, env: &Env<'_>) {
 
 fn memory(f: &mut Fields, env: &Env<'_>) {
     let figures = (env.outside.figures)();
+    let human = |bytes: u64| format!("{:.2}M", bytes as f64 / 1_048_576.0);
     f.put("used_memory", figures.resident);
-    f.put("used_memory_human", format_args!("{:.2}M", figures.resident as f64 / 1_048_576.0));
+    f.put("used_memory_human", human(figures.resident));
     f.put("used_memory_rss", figures.resident);
+    f.put("used_memory_rss_human", human(figures.resident));
     f.put("used_memory_peak", figures.peak);
+    f.put("used_memory_peak_human", human(figures.peak));
     f.put("maxmemory", 0);
     f.put("maxmemory_human", "0B");
     f.put("maxmemory_policy", "noeviction");
     f.put("mem_allocator", "mimalloc");
+}
+
+/// As of a server that keeps nothing: tools ask whether it is still loading.
+fn persistence(f: &mut Fields, env: &Env<'_>) {
+    f.put("loading", 0);
+    f.put("async_loading", 0);
+    f.put("rdb_changes_since_last_save", 0);
+    f.put("rdb_bgsave_in_progress", 0);
+    f.put("rdb_last_save_time", start_time(env));
+    f.put("rdb_last_bgsave_status", "ok");
+    f.put("aof_enabled", 0);
+    f.put("aof_rewrite_in_progress", 0);
 }
 
 fn stats(f: &mut Fields, env: &Env<'_>) {

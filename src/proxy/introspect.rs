@@ -212,7 +212,7 @@ pub(super) fn cluster(
             let state = if covered == Slot::COUNT { "ok" } else { "fail" };
             let epoch = env.map.epoch();
             reply.verbatim(format!(
-                "cluster_enabled:1\r\ncluster_state:{state}\r\ncluster_slots_assigned:{covered}\r\n\
+                "cluster_state:{state}\r\ncluster_slots_assigned:{covered}\r\n\
                  cluster_slots_ok:{covered}\r\ncluster_slots_pfail:0\r\ncluster_slots_fail:0\r\n\
                  cluster_known_nodes:1\r\ncluster_size:1\r\ncluster_current_epoch:{epoch}\r\n\
                  cluster_my_epoch:{epoch}\r\n"
@@ -260,6 +260,12 @@ pub(super) fn cluster(
             reply.integer(0);
             reply.bulk("health");
             reply.bulk("online");
+        }
+        "cluster|replicas" | "cluster|slaves" | "cluster|count-failure-reports"
+            if request.arg(2) != id.as_bytes() =>
+        {
+            let named = String::from_utf8_lossy(request.arg(2));
+            reply.error(format!("ERR Unknown node {named}"));
         }
         "cluster|replicas" | "cluster|slaves" | "cluster|links" => reply.array(0),
         "cluster|count-failure-reports" => reply.integer(0),

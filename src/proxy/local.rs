@@ -141,6 +141,10 @@ pub(super) fn answer(
         // As of a server whose latency-monitor-threshold is 0, which CONFIG GET says it is.
         "latency|latest" | "latency|history" => reply.array(0),
         "latency|reset" => reply.integer(0),
+        "latency|graph" => {
+            let event = String::from_utf8_lossy(request.arg(2));
+            reply.error(format!("ERR No samples available for event '{event}'"));
+        }
         "latency|histogram" => info::latency_histogram(request, env, &mut reply),
         "latency|doctor" => reply.verbatim(
             "The proxy keeps no latency events. SLOWLOG GET shows the requests that took long, \

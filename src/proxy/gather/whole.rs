@@ -85,7 +85,8 @@ impl Gather {
             }
             Kind::Info { before } => {
                 let keyspace = sum_of_keyspaces(&String::from_utf8_lossy(&self.bytes));
-                reply.verbatim(format!("{before}# Keyspace\r\n{keyspace}"));
+                let between = if before.is_empty() { "" } else { "\r\n" };
+                reply.verbatim(format!("{before}{between}# Keyspace\r\n{keyspace}"));
             }
         }
     }

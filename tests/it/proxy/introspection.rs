@@ -29,6 +29,7 @@ fn info_has_redis_s_sections_and_true_figures() {
             "Server",
             "Clients",
             "Memory",
+            "Persistence",
             "Stats",
             "Replication",
             "CPU",
@@ -41,6 +42,10 @@ fn info_has_redis_s_sections_and_true_figures() {
         ]
     );
     assert!(!client.text(&["INFO"]).contains("# Commandstats"), "only when asked for");
+    // Laid out as by one server: an empty line between sections, and none at the end.
+    assert_eq!(client.text(&["INFO", "cluster"]), "# Cluster\r\ncluster_enabled:0\r\n");
+    let keyspace = client.text(&["INFO", "cluster", "keyspace"]);
+    assert!(keyspace.starts_with("# Cluster\r\ncluster_enabled:0\r\n\r\n# Keyspace\r\ndb0:keys="));
     assert_eq!(field(&mut client, "clients", "connected_clients"), "1");
     assert!(
         field(&mut client, "memory", "used_memory_rss").parse::<u64>().expect("bytes") > 1 << 20
@@ -52,6 +57,13 @@ fn info_has_redis_s_sections_and_true_figures() {
     let p50 = field(&mut client, "latencystats", "latency_percentiles_usec_set");
     assert!(p50.starts_with("p50="), "{p50}");
     assert_eq!(field(&mut client, "keyspace", "db0"), "keys=6,expires=0,avg_ttl=0");
+
+    assert!(client.text(&["CLUSTER", "INFO"]).starts_with("cluster_state:ok\r\n"));
+    let error = |reply: Reply| reply.as_error().map(|line| line.escape_ascii().to_string());
+    let unknown = error(client.call(&["CLUSTER", "REPLICAS", "x"]));
+    assert_eq!(unknown.as_deref(), Some("ERR Unknown node x"));
+    let none = error(client.call(&["LATENCY", "GRAPH", "command"]));
+    assert_eq!(none.as_deref(), Some("ERR No samples available for event \\'command\\'"));
 
     let mut resp3 = proxy.client_resp3();
     let Reply::Map(histogram) = resp3.call(&["LATENCY", "HISTOGRAM", "set"]) else {
