@@ -174,6 +174,11 @@ impl Member {
             Change::SetConfigEpoch(epoch) => self.set_config_epoch(epoch)?,
             Change::BumpEpoch => {
                 let bumped = self.bump_epoch().map(Applied::Bumped);
+                if bumped.is_some() {
+                    // A tool goes on at another node, which must not take the very same epoch: of two
+                    // claims under one, either may win.
+                    self.announce_since.get_or_insert(now);
+                }
                 let still = Applied::Still(self.view.myself().config_epoch);
                 return Ok(bumped.unwrap_or(still));
             }

@@ -543,3 +543,26 @@ fn a_host_name_is_told_with_the_first_word() {
     });
     assert_eq!(met, Some(vec![Extension::Hostname("one.example".to_owned())]));
 }
+
+/// A tool that goes on at another node must not find it with an older view of the epochs.
+#[test]
+fn an_epoch_that_an_operator_asks_for_is_told_at_once() {
+    let (mut member, _, now) = member_and_link("10.0.0.2");
+    let outbound = member.view().by_id(&id(FRIEND)).and_then(|node| node.outbound);
+    let outbound = outbound.expect("the member dials everyone");
+    member.handle_input(now, Input::Opened(outbound));
+    while member.poll_output().is_some() {}
+    let bumped = member.apply(now, Change::BumpEpoch);
+    assert_eq!(bumped, Ok(Applied::Bumped(Epoch(3))));
+    let outputs: Vec<Output> = std::iter::from_fn(|| member.poll_output()).collect();
+    assert!(matches!(outputs[0], Output::Persist(_)), "saved before anything is sent");
+    let told = |output: &Output| match output {
+        Output::Send { link, packet: Packet::Full { header, body: Body::Pong(_) } } => {
+            (*link, header.config_epoch) == (outbound, Epoch(3))
+        }
+        _ => false,
+    };
+    assert!(outputs.iter().any(told), "{outputs:?}");
+    assert_eq!(member.apply(now, Change::BumpEpoch), Ok(Applied::Still(Epoch(3))));
+    assert!(!member.has_output(), "there is nothing to tell");
+}
