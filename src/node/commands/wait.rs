@@ -89,7 +89,8 @@ fn waitaof(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
              replicas are just local and are not propagated.",
         ));
     }
-    if here > 0 && !ctx.server.propagation.log().is_on() {
+    // One that was just asked for begins a little later: that is waited for too.
+    if here > 0 && !ctx.server.directives.is("appendonly") {
         return Err(NO_FILE);
     }
     fn answer(ctx: &mut Ctx<'_>) {
