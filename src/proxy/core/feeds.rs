@@ -108,6 +108,11 @@ impl Core {
         topic.failures = 0;
         if let Some(place) = topic.place_mut(link) {
             place.active = true;
+            // The map may name another node again, by one that has not heard of the move yet. A shard's messages
+            // come from wherever it is taken.
+            if topic.kind == TopicKind::Shard && topic.source == LinkId::NONE {
+                topic.source = link;
+            }
         }
         self.place_topic(id, now);
     }
