@@ -274,6 +274,10 @@ impl Server {
     pub(super) fn writes_need_not_wait(&mut self, what: Unsaved) {
         self.writes_wait.set(what, false);
         self.wake_paused();
+        if what == Unsaved::Log {
+            // What a primary sends goes to that file as well.
+            self.outputs.push_back(Output::Link);
+        }
     }
 
     /// Whether the data must stay as it is for the moment: nothing expires meanwhile.

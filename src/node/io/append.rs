@@ -94,35 +94,22 @@ impl Append {
         self.folder.set_aside(first, may)
     }
 
-    /// Makes it ready to be written, at the start: with a first base if it is empty. May wait for the
-    /// disk.
-    pub(super) fn resume(&mut self) -> io::Result<u64> {
-        if self.folder.is_empty() {
-            let (increment, size) = self.folder.begin_empty()?;
-            self.file = Some(Arc::new(increment));
-            self.size = size;
-            return Ok(size);
-        }
-        self.folder.was_read();
-        let mut before = 0;
-        for path in self.folder.parts() {
-            before = self.length;
-            self.length = std::fs::metadata(path)?.len();
-            self.size += self.length;
-        }
-        match self.folder.last_increment()? {
-            Some((file, behind_another)) => {
-                self.file = Some(Arc::new(file));
-                if behind_another && self.length == 0 {
-                    self.unwritten = follows(before).into_bytes();
-                }
-            }
-            None => {
-                self.file = Some(Arc::new(self.folder.next_increment()?));
-                self.length = 0;
-            }
-        }
-        Ok(self.size)
+    /// The work that makes it ready to be written, at the start, when all of it has been read: it waits
+    /// for the disk.
+    pub(super) fn resumption(&self) -> impl FnOnce() -> io::Result<Resumed> + Send + use<> {
+        let folder = self.folder.clone();
+        move || Resumed::of(folder)
+    }
+
+    /// It has been done. Returns the size of all files.
+    pub(super) fn resumed(&mut self, resumed: Resumed) -> u64 {
+        let Resumed { folder, file, length, size, head } = resumed;
+        self.folder = folder;
+        self.file = Some(Arc::new(file));
+        (self.length, self.size) = (length, size);
+        // What has come meanwhile stands behind it.
+        self.unwritten.splice(0..0, head);
+        size
     }
 
     /// Whether the increment is there that the next rewrite begins with.
@@ -331,6 +318,41 @@ impl Append {
         let owed = self.owed.into_iter().map(|(file, _)| file);
         let files: Vec<Arc<File>> = owed.chain(file).collect();
         Ok(move || files.iter().try_for_each(|file| file.sync_data()))
+    }
+}
+
+/// The files of a start, ready to be written on.
+pub(super) struct Resumed {
+    folder: Folder,
+    file: File,
+    length: u64,
+    size: u64,
+    /// What the file is to begin with.
+    head: Vec<u8>,
+}
+
+impl Resumed {
+    /// With a first base, if the folder is empty: there is never an increment without one.
+    fn of(mut folder: Folder) -> io::Result<Self> {
+        let head = Vec::new();
+        if folder.is_empty() {
+            let (file, size) = folder.begin_empty()?;
+            return Ok(Self { folder, file, length: 0, size, head });
+        }
+        folder.was_read();
+        let (mut before, mut length, mut size) = (0, 0, 0);
+        for path in folder.parts() {
+            before = length;
+            length = std::fs::metadata(path)?.len();
+            size += length;
+        }
+        let Some((file, behind_another)) = folder.last_increment()? else {
+            let file = folder.next_increment()?;
+            return Ok(Self { folder, file, length: 0, size, head });
+        };
+        let begins = behind_another && length == 0;
+        let head = if begins { follows(before).into_bytes() } else { head };
+        Ok(Self { folder, file, length, size, head })
     }
 }
 

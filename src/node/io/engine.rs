@@ -45,7 +45,7 @@ pub(super) struct Engine {
     append: RefCell<Option<Append>>,
     append_policy: Cell<Policy>,
     /// A thread changes what the folder of the append-only file consists of.
-    folder_changes: Cell<bool>,
+    folder_changes: tokio::sync::Mutex<()>,
     /// Told when a snapshot has begun.
     pub(super) snapshot: tokio::sync::Notify,
     /// Told when keys are to be brought to another server.
@@ -133,7 +133,7 @@ impl Engine {
             link_changed: Notify::new(),
             append: RefCell::default(),
             append_policy: Cell::new(policy),
-            folder_changes: Cell::new(false),
+            folder_changes: tokio::sync::Mutex::default(),
             snapshot: tokio::sync::Notify::new(),
             migration: Notify::new(),
             sockets,
@@ -221,14 +221,14 @@ impl Engine {
     where
         W: FnOnce() -> std::io::Result<T> + Send + 'static,
     {
+        let changes = self.folder_changes.lock().await;
         let work = self.with_append(work)?;
-        self.folder_changes.set(true);
         let done = tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other).flatten();
         let taken = match done {
             Ok(done) => self.with_append(|append| take(append, done)).map(Ok),
             Err(error) => Some(Err(error)),
         };
-        self.folder_changes.set(false);
+        drop(changes);
         // It may have been turned on again, which had to wait.
         self.with_core(|core| self.configure_log(core));
         taken
@@ -248,7 +248,8 @@ impl Engine {
         self.append_policy.set(Policy::of(core));
         let (wanted, is_on) = (core.wants_log(), core.logs());
         let mut append = self.append.borrow_mut();
-        if wanted && append.is_none() && !core.is_loading() && !self.folder_changes.get() {
+        let may_open = || !core.is_loading() && self.folder_changes.try_lock().is_ok();
+        if wanted && append.is_none() && may_open() {
             match Append::open(core) {
                 Ok(opened) => {
                     *append = Some(opened);

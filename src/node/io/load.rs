@@ -1,9 +1,10 @@
-//! Loads the data at the start: pieces of the files, and clients in between, who are told to wait.
+//! Loads the data at the start: pieces of the files, and clients in between, who are told to wait. A node
+//! without data tells nobody to wait: writes do, until the append-only file that they go to is there.
 
 use super::append::Append;
 use super::engine::Engine;
 use crate::clock::Now;
-use crate::node::Core;
+use crate::node::{Core, Unsaved};
 use anyhow::{Context, bail};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -17,22 +18,33 @@ const PIECE_BYTES: usize = 64 * 1024;
 const UNHEARD: Duration = Duration::from_millis(100);
 
 /// Lets clients be heard in between.
-struct Pauses(Now);
+pub(super) struct Pauses(Now);
 
 impl Pauses {
+    /// A load begins.
+    pub(super) fn begin() -> Self {
+        Self(Now::read())
+    }
+
     async fn take(&self, engine: &Engine) {
         while let Some(pause) = engine.with_core(|core| core.load_pause()) {
             tokio::time::sleep(pause).await;
         }
+        self.let_others().await;
+    }
+
+    /// Lets others have their turn, if the load has lasted for so long.
+    pub(super) async fn let_others(&self) {
         if Now::read().instant.saturating_duration_since(self.0.instant) >= UNHEARD {
             tokio::task::yield_now().await;
         }
     }
 }
 
-/// Loads the append-only file if the node keeps one, else the file of `dbfilename`, if there is one.
+/// Loads the append-only file if the node keeps one, else the file of `dbfilename`, if there is one. When
+/// this returns, nobody has been heard since the load ended.
 pub(super) async fn at_start(engine: &Engine) -> anyhow::Result<()> {
-    let pauses = Pauses(Now::read());
+    let pauses = Pauses::begin();
     if engine.with_core(|core| core.parameter("appendonly")) == "yes" {
         return log(engine, &pauses).await;
     }
@@ -64,7 +76,7 @@ fn open(path: &Path) -> anyhow::Result<Option<(File, u64)>> {
     }
 }
 
-/// Reads all files of the append-only file, and goes on writing its last one.
+/// Reads all files of the append-only file. Writes wait from here on for [`resume_log`].
 async fn log(engine: &Engine, pauses: &Pauses) -> anyhow::Result<()> {
     let mut append = engine.with_core(|core| Append::open(core))?;
     let may = engine.with_core(|core| core.parameter("aof-load-truncated")) == "yes";
@@ -85,12 +97,38 @@ async fn log(engine: &Engine, pauses: &Pauses) -> anyhow::Result<()> {
     for (path, last) in &parts {
         part(engine, path, *last, pauses).await.with_context(|| path.display().to_string())?;
     }
-    // With a first base, if there is nothing: there is never an increment without one.
-    let (append, size) = behind(move || append.resume().map(|size| (append, size))).await??;
-    engine.with_core(|core| core.end_loading(Now::read()));
-    engine.with_core(|core| core.set_log_base(size));
     engine.set_append(append);
-    engine.with_core(|core| core.set_log(true));
+    engine.with_core(|core| {
+        core.end_loading(Now::read());
+        core.set_log(true);
+        core.hold_writes(Unsaved::Log, true);
+    });
+    Ok(())
+}
+
+/// Makes the append-only file, if there is one, ready to be written, and lets writes go on. Nobody is heard
+/// while that is soon done.
+pub(super) async fn resume_log(engine: &Engine) -> anyhow::Result<()> {
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let work = |append: &mut Append| {
+        let resumption = append.resumption();
+        move || {
+            let resumed = resumption();
+            drop(done);
+            resumed
+        }
+    };
+    let (resumed, ()) = tokio::join!(biased; engine.change_folder(work, Append::resumed), async {
+        let _ = is_done.recv_timeout(UNHEARD);
+    });
+    // None: it was turned off meanwhile, or there is none.
+    let size = resumed.transpose().context("the append-only file cannot be begun")?;
+    engine.with_core(|core| {
+        if let Some(size) = size {
+            core.set_log_base(size);
+        }
+        core.hold_writes(Unsaved::Log, false);
+    });
     Ok(())
 }
 
@@ -100,21 +138,6 @@ fn parts_of(append: &Append) -> Vec<(PathBuf, bool)> {
     let holds_something = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
     let last = paths.iter().rposition(holds_something).unwrap_or(0);
     paths.into_iter().enumerate().map(|(n, path)| (path, n >= last)).collect()
-}
-
-/// Does what waits for the disk on another thread. Nobody is heard while that is soon done.
-pub(super) async fn behind<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> std::io::Result<T> {
-    let (done, is_done) = std::sync::mpsc::channel();
-    let (tell, told) = tokio::sync::oneshot::channel();
-    tokio::task::spawn_blocking(move || {
-        // Nobody waits any more: the node ends.
-        let _ = tell.send(work());
-        let _ = done.send(());
-    });
-    let _ = is_done.recv_timeout(UNHEARD);
-    told.await.map_err(std::io::Error::other)
 }
 
 async fn part(engine: &Engine, path: &Path, last: bool, pauses: &Pauses) -> anyhow::Result<()> {

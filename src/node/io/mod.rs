@@ -221,16 +221,17 @@ async fn serve(mut core: Core, sockets: Rc<Sockets>) -> Result<ExitCode, NodeErr
     tokio::task::spawn_local(snapshot::run(engine.clone()));
     tokio::task::spawn_local(sync_log(engine.clone()));
     let loads = async {
-        load::at_start(&engine).await.inspect(|()| {
-            // Whatever this node has on disk is loaded by here.
-            let logs = engine.with_core(|core| core.parameter("appendonly")) == "yes";
-            let whole = note.as_ref().is_none_or(|note| note.data_is_whole(logs));
-            engine.with_core(|core| core.guard_restart(Now::read(), whole));
-            if let Some(note) = note.clone() {
-                tokio::task::spawn_local(keep_note(engine.clone(), note));
-            }
-            tracing::info!("Ready to accept connections");
-        })
+        load::at_start(&engine).await?;
+        // Whatever this node has on disk is loaded by here.
+        let logs = engine.with_core(|core| core.parameter("appendonly")) == "yes";
+        let whole = note.as_ref().is_none_or(|note| note.data_is_whole(logs));
+        engine.with_core(|core| core.guard_restart(Now::read(), whole));
+        load::resume_log(&engine).await?;
+        if let Some(note) = note.clone() {
+            tokio::task::spawn_local(keep_note(engine.clone(), note));
+        }
+        tracing::info!("Ready to accept connections");
+        anyhow::Ok(())
     };
     let serves = async {
         match loads.await {

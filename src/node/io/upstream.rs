@@ -2,6 +2,7 @@
 //! be loaded, and tries again. What the bytes mean is decided by the core.
 
 use super::engine::Engine;
+use super::load::Pauses;
 use super::spool::Spool;
 use crate::clock::Now;
 use crate::node::{LinkTarget, LinkTask};
@@ -209,6 +210,7 @@ impl Connection<'_> {
         };
         spool.file.rewind()?;
         let mut bytes = vec![0; READ_BYTES];
+        let pauses = Pauses::begin();
         loop {
             let read = spool.file.read(&mut bytes)?;
             let engine = self.engine;
@@ -223,7 +225,7 @@ impl Connection<'_> {
                 return Ok(true);
             }
             self.say().await?;
-            tokio::task::yield_now().await;
+            pauses.let_others().await;
             self.pause().await?;
         }
     }

@@ -11,6 +11,7 @@ use crate::node::core::Core;
 use crate::node::output::Output;
 use crate::node::server::Server;
 use crate::node::session::Session;
+use crate::node::writes_wait::Unsaved;
 use crate::replication::{Link, LinkConfig, LinkEvent, Offset, ReplicationId, acknowledgement};
 use crate::resp::{Encoder, Limits, Protocol, RequestDecoder};
 use crate::store::{Expired, Keyspace};
@@ -192,8 +193,8 @@ impl Upstream {
 impl Core {
     /// The link that is to be connected, if this node follows another and has loaded its own files.
     pub fn link_target(&self) -> Option<LinkTarget> {
-        if self.is_loading() {
-            // Two would load at a time.
+        // Two would load at a time; and what the primary sends is for the append-only file, too.
+        if self.is_loading() || self.server.writes_wait.has(Unsaved::Log) {
             return None;
         }
         let upstream = self.server.replication.upstream.as_ref()?;

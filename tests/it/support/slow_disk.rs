@@ -25,7 +25,7 @@ impl SlowDisk {
         disk
     }
 
-    /// From here on each sync that begins takes so much longer.
+    /// From here on each sync takes so much longer, those that are under way included.
     pub(crate) fn set(&self, sync: Duration) {
         // Whoever reads it meanwhile finds the old text or the new one.
         let beside = self.folder.path().join("next");
