@@ -15,6 +15,7 @@ pub mod node;
 pub mod proxy;
 pub mod replication;
 pub mod resp;
+pub mod script;
 pub mod secret;
 mod serve;
 pub mod store;

@@ -1,0 +1,1 @@
+//! The libraries that scripts have besides Lua's own.
