@@ -421,6 +421,7 @@ impl Member {
         self.view.unassign_all(NodeKey::MYSELF);
         self.view.close_all_slots();
         self.forgotten.clear();
+        self.last_vote = None;
         let was_replica = self.view.myself().is_replica();
         self.stop_following();
         let shard_id = NodeId::from_random(self.rng.random());

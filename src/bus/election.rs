@@ -5,19 +5,20 @@
 //!     │  wait: half a second for FAIL to reach the voters, up to half a second more at random,
 //!     │        a second for each replica that has more data, half a second for each other shard
 //!     ▼        that has failed too and whose turn is first
-//!   take the next epoch, save it, ask everyone for a vote
+//!   take the next epoch, save it, ask everyone for a vote (`ballot.rs`)
 //!     │  votes of most primaries with slots             not enough of them in time
 //!     ▼                                                   ▼
-//!   claim the primary's slots under that epoch          try again later, in another epoch
+//!   claim the primary's slots under that epoch          try again in another epoch: at once if
+//!                                                       nobody else could stand, or else later
 //! ```
 //! Ranks only make it likely that the best replica asks first; that there is one winner per epoch
 //! is the voters' doing.
 
-use super::{Body, Header, Member, NodeKey, Packet};
+use super::ballot::Ballot;
+use super::{Body, Header, Member, NodeKey};
 use crate::clock::Now;
 use crate::cluster::{Epoch, NodeFlags, NodeId, Slot};
 use rand::RngExt;
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How long FAIL takes to reach the voters, generously.
@@ -33,11 +34,13 @@ const SHARD_DELAY: Duration = Duration::from_millis(500);
 const VOTES_TIMEOUTS: u32 = 2;
 /// but at least so long.
 const VOTES_MIN: Duration = Duration::from_secs(2);
-/// Votes are under way for less than that: two elections in one epoch that are not decided by then
-/// have split them.
-const TIE_AFTER: Duration = Duration::from_millis(300);
-/// An election that was not won is tried again after so many times the wait for votes.
+/// Where another replica could stand, one that was not elected tries again after so many times the wait
+/// for votes: in between, those who voted for it are free to vote for the other.
 const RETRY_AFTER: u32 = 2;
+/// Each further epoch that was not decided doubles the pause before the next, so often at most.
+const DOUBLINGS_MAX: u32 = 4;
+/// The least of that pause, once it is not the first.
+const PAUSE_MIN: Duration = Duration::from_millis(300);
 
 /// An election that this replica stands for.
 #[derive(Debug)]
@@ -47,11 +50,10 @@ pub(super) struct Election {
     rank: u32,
     /// How many other shards without their primary go first.
     shard_rank: u32,
-    /// The epoch it asked in, and who voted for it.
-    asked: Option<(Epoch, BTreeSet<NodeKey>)>,
-    /// Another shard's replica asked in the same epoch: if this one has not won by then, neither has
-    /// the votes, and it asks in another epoch after that pause.
-    tied: Option<(Instant, Duration)>,
+    /// What it has asked in the epoch that it took.
+    pub(super) ballot: Option<Ballot>,
+    /// How many epochs it has taken before that.
+    undecided: u32,
 }
 
 /// Why a replica whose primary has failed does not stand for election.
@@ -106,69 +108,112 @@ impl Member {
         let chosen = self.is_chosen_by_an_operator();
         // Whatever the votes say: a claim that is older than the primary's own would not hold.
         let claimed = self.view.node(primary).config_epoch;
-        let asked = self.election.as_ref().and_then(|election| election.asked.as_ref());
-        if asked.is_some_and(|(epoch, _)| *epoch <= claimed) {
+        let ballot = self.election.as_ref().and_then(|election| election.ballot.as_ref());
+        if ballot.is_some_and(|ballot| ballot.epoch <= claimed) {
             self.election = None;
         }
-        let Some(election) = &self.election else {
-            self.schedule_election(now, primary, chosen);
-            return Err(Unfit::Waiting);
+        let late = |election: &Election| {
+            let age = now.instant.saturating_duration_since(election.starts);
+            election.ballot.is_none() && age > wait
         };
-        let age = now.instant.saturating_duration_since(election.starts);
-        if age > wait * RETRY_AFTER {
+        if self.election.as_ref().is_none_or(late) {
             self.schedule_election(now, primary, chosen);
             return Err(Unfit::Waiting);
         }
-        if election.asked.is_none() && !chosen {
+        let asks = self.election.as_ref().is_some_and(|election| election.ballot.is_some());
+        if !asks && !chosen {
             self.fall_back_in_rank(primary);
         }
         let Some(election) = &mut self.election else { return Ok(()) };
-        if now.instant < election.starts {
+        let Some(mut ballot) = election.ballot.take() else {
+            if now.instant < election.starts {
+                return Err(Unfit::Waiting);
+            }
+            let ballot = self.open_ballot(now, manual);
+            return self.go_on_with(ballot, Unfit::WaitingForVotes);
+        };
+        // Nobody votes for another replica before this time is over, so nobody else wins within it.
+        let age = ballot.age(now).unwrap_or_default();
+        if age > wait {
+            let others = !chosen && self.others_could_stand(primary);
+            if others && age <= wait * RETRY_AFTER {
+                return self.go_on_with(ballot, Unfit::Expired);
+            }
+            if others {
+                self.schedule_election(now, primary, chosen);
+            } else {
+                let pause = SHARD_DELAY * self.shard_rank(primary);
+                self.stand_in_another_epoch(now, &ballot, pause);
+            }
             return Err(Unfit::Waiting);
         }
-        if age > wait {
-            return Err(Unfit::Expired);
+        if ballot.votes() >= quorum {
+            tracing::info!("Failover election won: I'm the new master.");
+            self.take_over(now, primary, ballot.epoch);
+            return Ok(());
         }
-        match &election.asked {
-            None => {
-                let epoch = self.view.current_epoch.next();
-                self.view.current_epoch = epoch;
-                self.out.persist = true;
-                election.asked = Some((epoch, BTreeSet::new()));
-                tracing::info!("Starting a failover election for epoch {epoch}.");
-                self.ask_for_votes(manual);
-                Err(Unfit::WaitingForVotes)
-            }
-            Some((epoch, votes)) if votes.len() >= quorum => {
-                let epoch = *epoch;
-                tracing::info!("Failover election won: I'm the new master.");
-                self.take_over(now, primary, epoch);
-                Ok(())
-            }
-            Some(_) => {
-                if let Some((_, pause)) = election.tied.take_if(|(at, _)| now.instant >= *at) {
-                    tracing::info!("The votes of this epoch are split: asking again in another.");
-                    election.asked = None;
-                    election.starts = now.instant + pause;
-                }
-                Err(Unfit::WaitingForVotes)
-            }
+        self.look_after_ballot(now, &mut ballot, manual);
+        if let Some(pause) = ballot.is_over(now) {
+            self.stand_in_another_epoch(now, &ballot, pause);
+            return Err(Unfit::Waiting);
         }
+        self.go_on_with(ballot, Unfit::WaitingForVotes)
     }
 
-    /// Somebody else asks for votes. Every voter has one in an epoch: where two shards lost their
-    /// primaries at once and both ask in the same, neither may get enough, and the next try would be
-    /// many seconds away. So both ask again, in epochs of their own, and in an order.
+    fn go_on_with(&mut self, ballot: Ballot, unfit: Unfit) -> Result<(), Unfit> {
+        if let Some(election) = &mut self.election {
+            election.ballot = Some(ballot);
+        }
+        Err(unfit)
+    }
+
+    /// Gives an epoch up that will not be decided. Where two do so again and again, the pauses between
+    /// them become longer than an election takes.
+    fn stand_in_another_epoch(&mut self, now: Now, ballot: &Ballot, pause: Duration) {
+        let Some(election) = &mut self.election else { return };
+        let times = 1 << election.undecided.min(DOUBLINGS_MAX);
+        let pause = pause * times + PAUSE_MIN * (times - 1);
+        election.undecided += 1;
+        election.starts = now.instant + pause;
+        let (epoch, votes, millis) = (ballot.epoch, ballot.votes(), pause.as_millis());
+        tracing::info!(
+            "Epoch {epoch} is not decided ({votes} votes): asking in another after {millis} milliseconds."
+        );
+    }
+
+    /// Whether our primary has other replicas that could be elected.
+    fn others_could_stand(&self, primary: NodeKey) -> bool {
+        let unfit = NodeFlags::FAIL.with(NodeFlags::PFAIL).with(NodeFlags::NOFAILOVER);
+        let could =
+            |(key, node): (NodeKey, &super::Node)| key != NodeKey::MYSELF && !node.flags.any(unfit);
+        self.view.replicas_of(primary).any(could)
+    }
+
+    /// Somebody else asks for votes. Every voter has one in an epoch: where two ask in the same, neither
+    /// may get enough, and the next try would be many seconds away. So they ask again, in epochs of
+    /// their own, and in an order. Another replica of our own primary that asks in a newer epoch has its turn.
     pub(super) fn notice_rival(&mut self, now: Now, rival: NodeKey, header: &Header) {
         let Some(own) = self.view.myself().primary else { return };
-        let Some(theirs) = self.view.node(rival).primary.filter(|theirs| *theirs != own) else {
+        let Some(theirs) = self.view.node(rival).primary else { return };
+        let is_sibling = own == theirs;
+        let goes_first = if is_sibling {
+            self.rank(own) == 0
+        } else {
+            self.view.node(own).id < self.view.node(theirs).id
+        };
+        let chosen = self.is_chosen_by_an_operator();
+        let ballot = self.election.as_mut().and_then(|election| election.ballot.as_mut());
+        let Some(ballot) = ballot.filter(|ballot| ballot.epoch <= header.current_epoch) else {
             return;
         };
-        let goes_first = self.view.node(own).id < self.view.node(theirs).id;
-        let pause = if goes_first { Duration::ZERO } else { SHARD_DELAY };
-        let Some(election) = &mut self.election else { return };
-        if election.asked.as_ref().is_some_and(|(epoch, _)| *epoch == header.current_epoch) {
-            election.tied.get_or_insert((now.instant + TIE_AFTER, pause));
+        let is_same = ballot.epoch == header.current_epoch;
+        match (is_sibling, goes_first) {
+            (true, _) if chosen => {}
+            (true, true) if is_same => ballot.is_split(now, SHARD_DELAY),
+            (true, _) => ballot.yield_to_sibling(),
+            (false, true) if is_same => ballot.is_split(now, Duration::ZERO),
+            (false, false) if is_same => ballot.is_split(now, SHARD_DELAY),
+            (false, _) => {}
         }
     }
 
@@ -193,7 +238,7 @@ impl Member {
             (delay, rank, shard_rank)
         };
         let starts = now.instant + delay;
-        self.election = Some(Election { starts, rank, shard_rank, asked: None, tied: None });
+        self.election = Some(Election { starts, rank, shard_rank, ballot: None, undecided: 0 });
         tracing::info!(
             "Start of election delayed for {} milliseconds (rank #{rank}, offset {}).",
             delay.as_millis(),
@@ -247,27 +292,6 @@ impl Member {
             .nodes()
             .filter(|(_, node)| node.is_voter() && node.is_failed() && node.id < own);
         failed.count() as u32
-    }
-
-    fn ask_for_votes(&mut self, manual: bool) {
-        let header = Header { force_ack: manual, ..self.header() };
-        for link in self.links_to_known() {
-            let header = Box::new(header.clone());
-            self.send(link, Packet::Full { header, body: Body::VoteRequest });
-        }
-    }
-
-    /// Somebody voted for us.
-    pub(super) fn handle_vote(&mut self, voter: NodeKey, header: &Header) {
-        let is_voter = self.view.node(voter).is_voter();
-        let Some(election) = &mut self.election else { return };
-        // An answer to an earlier request counts for nothing.
-        if let Some((epoch, votes)) = &mut election.asked
-            && is_voter
-            && header.current_epoch >= *epoch
-        {
-            votes.insert(voter);
-        }
     }
 
     /// Becomes the primary of our primary's slots under that epoch.

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// A failure report counts for this many node timeouts.
 const REPORT_VALID_TIMEOUTS: u32 = 2;
 /// A primary that still owns slots is no longer failed after this many node timeouts.
-const UNDO_FAIL_TIMEOUTS: u32 = 2;
+pub(super) const UNDO_FAIL_TIMEOUTS: u32 = 2;
 /// A primary that just started takes no writes for so long: it may have been replaced.
 const WRITABLE_DELAY: Duration = Duration::from_secs(2);
 /// The least and the most time that a primary waits after it was in a minority.

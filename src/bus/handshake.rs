@@ -62,6 +62,7 @@ impl Member {
             self.send_heartbeat(now, link, Body::Ping);
         }
         self.view.node_mut(key).ping_sent = waiting_since.or(self.view.node(key).ping_sent);
+        self.ask_on_opened_link(now, link);
     }
 
     /// The first PONG on a link that we opened to a nameless node. Gives the node, if it is one

@@ -12,6 +12,7 @@
 //! else is believed only from nodes that are in the view.
 
 mod admin;
+mod ballot;
 mod claims;
 mod codec;
 mod election;
@@ -50,7 +51,8 @@ pub use view::{Address, Node, NodeKey, View};
 pub use vote::VoteRefusal;
 
 use crate::clock::Now;
-use crate::cluster::{Durable, NodeFlags, NodeId};
+use crate::cluster::{Durable, Epoch, NodeFlags, NodeId};
+use ballot::SavedEpochs;
 use election::{Election, Unfit};
 use link::Link;
 use manual::ManualFailover;
@@ -59,6 +61,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use vote::Denial;
 
 /// How often a member looks at its timers.
 const TICK: Duration = Duration::from_millis(100);
@@ -85,6 +88,12 @@ pub struct Member {
     election: Option<Election>,
     /// Why we do not, as the log was told.
     unfit: Option<Unfit>,
+    /// What is on disk of the epochs, if somebody tells.
+    saved: Option<SavedEpochs>,
+    /// To whom our last vote went, and in which epoch: lost in a restart, unlike the epoch.
+    last_vote: Option<(Epoch, NodeId)>,
+    /// What the log was last told about a vote that was not given.
+    denied: Option<Denial>,
     /// CLUSTER FAILOVER, at either end.
     manual: Option<ManualFailover>,
     /// Silent: our data is lost, or some of it, and a replica may have it.
@@ -131,6 +140,9 @@ impl Member {
             following: None,
             election: None,
             unfit: None,
+            saved: None,
+            last_vote: None,
+            denied: None,
             manual: None,
             guard: None,
             announce_since: None,
@@ -296,7 +308,7 @@ impl Member {
             (Body::Fail(id), Some(key)) => self.handle_fail(now, key, &id),
             (Body::Update(update), Some(_)) => self.handle_update(&update),
             (Body::Broadcast(broadcast), Some(_)) => self.out.push(Output::Deliver(broadcast)),
-            (Body::VoteRequest, Some(key)) => self.handle_vote_request(now, key, &header),
+            (Body::VoteRequest, Some(key)) => self.handle_vote_request(now, link, key, &header),
             (Body::VoteGranted, Some(key)) => self.handle_vote(key, &header),
             (Body::ManualFailoverStart, Some(key)) => self.handle_manual_failover_start(now, key),
         }

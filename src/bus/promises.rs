@@ -55,6 +55,7 @@ impl Promises {
 
     /// What is to be done next, or nothing for now. A turn ends with nothing.
     pub fn next(&mut self, member: &mut Member) -> Option<Step> {
+        member.note_saved(self.synced.as_ref());
         if let Some((_, output)) = self.held.pop_front_if(|held| held.0 <= self.synced_number) {
             return Some(Step::Do(output));
         }

@@ -4,10 +4,14 @@
 //! restart, and whatever must is saved before anything is sent ([`Member::poll_output`]): a voter
 //! that forgot its vote in a crash could give it away twice, and two replicas could win the same
 //! slots under one epoch.
+//!
+//! A candidate that has not heard our vote asks again. It is told the same again, as long as we know that
+//! it was the one: after a restart we know the epoch alone.
 
-use super::{Body, Header, Member, Node, NodeKey, Packet};
+use super::{Body, Gossip, Header, LinkId, Member, Node, NodeKey, Packet};
 use crate::clock::Now;
-use crate::cluster::{Epoch, NodeFlags, Slot};
+use crate::cluster::{Epoch, NodeFlags, NodeId, Slot};
+use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
 /// After a vote, the other replicas of that primary get none for so many node timeouts: the one that
@@ -56,31 +60,80 @@ pub enum VoteRefusal {
     },
 }
 
+/// A vote that was not given: to whom, in which epoch, and why.
+pub(super) type Denial = (NodeId, Epoch, Discriminant<VoteRefusal>);
+
 impl Member {
     /// A replica asks for our vote. Its epoch has been taken over as the current one by now, if
     /// it was a higher one.
-    pub(super) fn handle_vote_request(&mut self, now: Now, candidate: NodeKey, header: &Header) {
+    pub(super) fn handle_vote_request(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        candidate: NodeKey,
+        header: &Header,
+    ) {
         self.notice_rival(now, candidate, header);
+        let epoch = header.current_epoch;
+        if self.last_vote == Some((epoch, header.sender)) {
+            // By the link that it asks on: the other one may hang, or it would not ask again. What still
+            // waits for the disk is sent then.
+            if self.vote_is_saved(epoch) {
+                self.send_vote(link, epoch);
+            }
+            return;
+        }
         let name = self.view.node(candidate).label();
         let primary = match self.judge_vote_request(now, candidate, header) {
             Ok(primary) => primary,
             // Most nodes that are asked are no voters: that is no news.
             Err(VoteRefusal::NotAVoter) => return,
             Err(refusal) => {
-                tracing::warn!("Failover auth denied to {name}: {refusal}");
+                let denial = (header.sender, epoch, discriminant(&refusal));
+                if self.denied.replace(denial) != Some(denial) {
+                    tracing::warn!("Failover auth denied to {name}: {refusal}");
+                }
+                self.help_after_refusal(now, link, candidate, &refusal);
                 return;
             }
         };
-        let epoch = self.view.current_epoch;
         self.view.last_vote_epoch = epoch;
+        self.last_vote = Some((epoch, header.sender));
         let voted = self.view.node_mut(primary);
         voted.voted_at = Some(now.instant);
         voted.voted_for = Some(candidate);
         self.out.persist = true;
         tracing::info!("Failover auth granted to {name} for epoch {epoch}");
-        if let Some(link) = self.view.node(candidate).outbound {
-            let header = Box::new(self.header());
-            self.send(link, Packet::Full { header, body: Body::VoteGranted });
+        let outbound = self.view.node(candidate).outbound;
+        let is_open = |id: &LinkId| self.links.get(id).is_some_and(|known| known.open);
+        self.send_vote(outbound.filter(is_open).unwrap_or(link), epoch);
+    }
+
+    fn send_vote(&mut self, link: LinkId, epoch: Epoch) {
+        // A vote is of the epoch in which it was given, whatever has been heard of since.
+        let header = Box::new(Header { current_epoch: epoch, ..self.header() });
+        self.send(link, Packet::Full { header, body: Body::VoteGranted });
+    }
+
+    /// Tells a candidate what it did not know, so that it can ask in a way in which it may be elected.
+    fn help_after_refusal(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        candidate: NodeKey,
+        refusal: &VoteRefusal,
+    ) {
+        match refusal {
+            // A heartbeat says the current epoch.
+            VoteRefusal::StaleEpoch { .. } => {
+                self.send_heartbeat(now, link, Body::Pong as fn(Gossip) -> Body);
+            }
+            VoteRefusal::StaleSlots { slot, .. } => {
+                if let Some(owner) = self.view.owner(*slot) {
+                    self.send_update(candidate, owner);
+                }
+            }
+            _ => {}
         }
     }
 

@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default)]
 pub(crate) struct Checkers {
-    /// Whose vote went to whom, by epoch.
-    votes: BTreeSet<(NodeId, Epoch)>,
+    /// To whom each vote went, by voter and epoch.
+    votes: BTreeMap<(NodeId, Epoch), NodeId>,
+    /// Votes that were sent again.
+    pub(crate) repeated_votes: u64,
     /// What is on each node's disk of the epoch it voted in.
     saved_votes: BTreeMap<NodeId, Epoch>,
     /// What is there of the epochs it has seen, and of its claim's.
@@ -56,7 +58,8 @@ impl Checkers {
         self.saved_epochs.insert(myself.id, (durable.current_epoch, myself.config_epoch));
     }
 
-    pub(crate) fn output(&mut self, output: &Output) {
+    /// A member's wish, and who it is for, if it goes to anybody.
+    pub(crate) fn output(&mut self, output: &Output, to: Option<NodeId>) {
         if let Output::Send { packet: Packet::Full { header, body }, .. } = output {
             let id = header.sender;
             let (seen, own) = self.saved_epochs.get(&id).copied().expect("it has saved something");
@@ -68,7 +71,11 @@ impl Checkers {
         match output {
             Output::Send { packet: Packet::Full { header, body: Body::VoteGranted }, .. } => {
                 let (id, epoch) = (header.sender, header.current_epoch);
-                assert!(self.votes.insert((id, epoch)), "{id} voted twice in epoch {epoch}");
+                if let Some(to) = to {
+                    let before = self.votes.insert((id, epoch), to);
+                    assert!(before.is_none_or(|it| it == to), "{id} voted twice in epoch {epoch}");
+                    self.repeated_votes += u64::from(before.is_some());
+                }
                 let saved = self.saved_votes.get(&id).copied();
                 assert!(saved >= Some(epoch), "a vote was sent that is not on disk");
             }

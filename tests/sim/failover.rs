@@ -79,6 +79,80 @@ fn two_elections_in_one_epoch_are_decided_soon() {
     }
 }
 
+/// Of all that elections consist of, four in ten are lost, each with the connection that it was sent on: requests, votes,
+/// and the news of the failure. Who has not answered is asked again, and nobody waits for another election.
+#[test]
+fn packets_that_are_lost_around_an_election_do_not_delay_it_for_long() {
+    let (mut worst, mut lost, mut repeated) = (Duration::ZERO, 0, 0);
+    for seed in 0..40 {
+        let mut world = World::new(seed, 8);
+        world.form_with_replicas(5);
+        world.losses = 40;
+        world.crash(0);
+        let promoted = |world: &World| is_primary(world, 5);
+        let within = PROMOTION_MAX + Duration::from_secs(2);
+        worst = worst.max(world.run_until("it is elected", within, promoted));
+        (lost, repeated) = (lost + world.lost, repeated + world.checkers.repeated_votes);
+        world.heal();
+        world.run_until("all is well", Duration::from_secs(10), World::agrees_and_is_ok);
+    }
+    println!(
+        "worst time to promotion: {worst:?}; {lost} packets lost, {repeated} votes sent again"
+    );
+    assert!(lost > 100 && repeated > 0, "there was nothing to make good");
+}
+
+/// The votes are waited for from when the request has left.
+#[test]
+fn a_replica_is_elected_where_every_disk_takes_seconds() {
+    let mut worst = Duration::ZERO;
+    let sync = NODE_TIMEOUT * 3 / 2;
+    for seed in 0..20 {
+        let mut world = World::new(seed, 6);
+        world.form_with_replicas(3);
+        world.each_save_takes = Some(sync);
+        world.crash(0);
+        let promoted = |world: &World| is_primary(world, 3) && owner_of_share(world, 0) == Some(3);
+        // What was under way before; the epoch, the vote, and the role.
+        let within = PROMOTION_MAX + sync * 4;
+        worst = worst.max(world.run_until("it is elected", within, promoted));
+        world.each_save_takes = None;
+        world.run_until("all is well", Duration::from_secs(20), World::agrees_and_is_ok);
+    }
+    println!("worst time to promotion: {worst:?} where a save takes {sync:?}");
+}
+
+/// Epochs that others take meanwhile are learned of, and the election goes on in a newer one.
+#[test]
+fn an_operator_who_takes_epochs_does_not_delay_an_election_for_long() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 8);
+        world.checkers.operators_are_at_work = true;
+        world.form_with_replicas(5);
+        world.crash(0);
+        let began = world.now.instant;
+        let mut bumps = 0;
+        while !is_primary(&world, 5) {
+            let took = world.now.instant.saturating_duration_since(began);
+            assert!(took < PROMOTION_MAX + Duration::from_secs(3), "seed {seed}: {took:?}");
+            let host = 1 + world.random(4);
+            // Just while the votes are asked for.
+            if bumps < 3
+                && world.hosts[5]
+                    .member
+                    .view()
+                    .by_id(&world.id(0))
+                    .is_some_and(|node| node.is_failed())
+            {
+                world.apply(host, Change::BumpEpoch).expect("always taken");
+                bumps += 1;
+            }
+            world.run(Duration::from_millis(250));
+        }
+        world.run_until("all is well", Duration::from_secs(10), World::agrees_and_is_ok);
+    }
+}
+
 #[test]
 fn the_replica_with_the_most_data_is_elected() {
     for seed in 0..20 {

@@ -9,6 +9,7 @@ mod cost;
 mod data;
 mod facts;
 mod failover;
+mod forming;
 mod gossip;
 mod streams;
 mod swarm;

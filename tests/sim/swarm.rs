@@ -60,7 +60,7 @@ fn troubled_life(seed: u64) -> u64 {
 fn trouble(world: &mut World, operators: bool) {
     let (host, other) = (world.random(HOSTS), world.random(HOSTS));
     let dead = (0..HOSTS).filter(|host| !world.is_alive(*host)).count();
-    match world.random(14) {
+    match world.random(15) {
         0 if dead < 3 => world.crash(host),
         1 if dead < 3 => {
             let outputs = world.random(20) as u32 + 1;
@@ -94,6 +94,7 @@ fn trouble(world: &mut World, operators: bool) {
             let _ = world.apply(host, Change::Failover(FailoverMode::Takeover));
         }
         12 | 13 if world.is_alive(host) && operators => move_a_slot(world, host),
+        14 => world.losses = world.random(60),
         _ => {}
     }
 }

@@ -8,11 +8,11 @@ use crate::checkers::Checkers;
 use crate::data::{Conn, Data};
 use crate::streams::Streams;
 use keyway::bus::{
-    self, Change, DataAtStart, Input, IpRange, LinkId, Member, Options, Output, Promises, Refusal,
-    Step,
+    self, Change, DataAtStart, Input, IpRange, Kind, LinkId, Member, Options, Output, Promises,
+    Refusal, Step,
 };
 use keyway::clock::Now;
-use keyway::cluster::{Durable, HoldsBack, NodeId, Slot, SlotSet};
+use keyway::cluster::{Durable, HoldsBack, NodeId};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher};
@@ -20,7 +20,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-const BUS_PORT: u16 = 17_000;
+pub(crate) const BUS_PORT: u16 = 17_000;
 pub(crate) const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a connection to nowhere takes to fail.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -96,13 +96,19 @@ pub(crate) struct World {
     pub(crate) checkers: Checkers,
     /// What the last write was.
     written: u64,
-    node_timeout: Duration,
+    pub(crate) node_timeout: Duration,
     /// Now and then one takes more than a second.
     pub(crate) disks_are_slow: bool,
+    /// Every one takes so long.
+    pub(crate) each_save_takes: Option<Duration>,
+    /// Of a hundred packets of elections, so many are lost, with their connections.
+    pub(crate) losses: usize,
+    /// How many were.
+    pub(crate) lost: u64,
     trace: DefaultHasher,
 }
 
-fn ip(host: usize) -> IpAddr {
+pub(crate) fn ip(host: usize) -> IpAddr {
     IpAddr::from([10, 0, (host / 250) as u8, (host % 250) as u8 + 1])
 }
 
@@ -130,6 +136,9 @@ impl World {
             written: 0,
             node_timeout,
             disks_are_slow: false,
+            each_save_takes: None,
+            losses: 0,
+            lost: 0,
             trace: DefaultHasher::new(),
         };
         for host in 0..hosts {
@@ -199,44 +208,6 @@ impl World {
         self.finish_saving(host);
         self.drain(host);
         applied.map(|_| ())
-    }
-
-    pub(crate) fn meet(&mut self, host: usize, other: usize) {
-        let change = Change::Meet { ip: ip(other), port: 7000, bus_port: BUS_PORT };
-        self.apply(host, change).expect("MEET is always taken");
-    }
-
-    /// Everyone meets the first, and the slots are shared out evenly among the first `primaries`.
-    pub(crate) fn form(&mut self, primaries: usize) {
-        for host in 0..self.hosts.len() {
-            if host < primaries {
-                let bound = |n: usize| n * Slot::COUNT / primaries;
-                let slots: SlotSet =
-                    Slot::all().skip(bound(host)).take(bound(host + 1) - bound(host)).collect();
-                self.apply(host, Change::AddSlots(slots)).expect("free slots");
-            }
-            if host > 0 {
-                self.meet(host, 0);
-            }
-        }
-        // All begin in one epoch, and primaries that do are told apart heartbeat by heartbeat: the more there
-        // are, and the longer the node timeout, the later the last two.
-        let within = Duration::from_secs(120) + self.node_timeout * 10;
-        self.run_until("a cluster", within, |world| world.agrees_and_is_ok());
-    }
-
-    /// A cluster whose first `primaries` hosts have `each` replicas: the hosts after them, in turn.
-    pub(crate) fn form_with_replicas(&mut self, primaries: usize) {
-        self.form(primaries);
-        for host in primaries..self.hosts.len() {
-            let node = self.id((host - primaries) % primaries).to_string();
-            let change = Change::Replicate { node, has_keys: false };
-            self.apply(host, change).expect("an empty node");
-        }
-        self.run_until("replicas", Duration::from_secs(20), |world| {
-            let linked = |host: usize| world.hosts[host].data.is_linked();
-            world.agrees_and_is_ok() && (primaries..world.hosts.len()).all(linked)
-        });
     }
 
     /// Clients write to this host, if it is a primary, from here on.
@@ -324,6 +295,7 @@ impl World {
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
         self.slow.clear();
+        self.losses = 0;
     }
 
     fn hang_up(&mut self, end: End) {
@@ -333,6 +305,21 @@ impl World {
         // The other end learns of it after all that is still under way.
         let after = self.latest.get(&peer).map(|at| at.saturating_duration_since(self.now.instant));
         self.schedule(peer.0, delay + after.unwrap_or_default(), Event::Closed(peer.1));
+    }
+
+    /// Whether a packet is one of those that are lost.
+    fn is_lost(&mut self, kind: Kind) -> bool {
+        let of_election = matches!(kind, Kind::Fail | Kind::VoteRequest | Kind::VoteGranted);
+        let lost = self.losses > 0 && of_election && self.random(100) < self.losses;
+        self.lost += u64::from(lost);
+        lost
+    }
+
+    /// A connection ends, with all that is under way in it; both ends learn of that.
+    fn break_connection(&mut self, end: End) {
+        self.hang_up(end);
+        let delay = self.delay();
+        self.schedule(end.0, delay, Event::Closed(end.1));
     }
 
     fn feed(&mut self, host: usize, input: Input) {
@@ -355,7 +342,7 @@ impl World {
         let holds_back = holder.promises.written(holder.saves, durable);
         if holder.saving.is_none() {
             self.begin_saving(host);
-            if holds_back == HoldsBack::Nothing {
+            if holds_back == HoldsBack::Nothing && self.each_save_takes.is_none() {
                 self.finish_saving(host);
             }
         }
@@ -366,7 +353,7 @@ impl World {
         self.hosts[host].saving = Some((self.hosts[host].saves, durable));
         let after = match self.rng.random_range(0..10) {
             0 if self.disks_are_slow => Duration::from_millis(self.rng.random_range(20..4000)),
-            _ => self.delay(),
+            _ => self.delay() + self.each_save_takes.unwrap_or_default(),
         };
         self.schedule(host, after, Event::Saved(self.hosts[host].saves));
     }
@@ -399,7 +386,11 @@ impl World {
                 }
                 Step::Do(output) => output,
             };
-            self.checkers.output(&output);
+            let to = match &output {
+                Output::Send { link, .. } => self.peers.get(&(host, *link)).map(|peer| peer.0),
+                _ => None,
+            };
+            self.checkers.output(&output, to.map(|to| self.id(to)));
             match output {
                 Output::Persist(_) => unreachable!("it is a step of its own"),
                 Output::Connect { link, to } => {
@@ -408,6 +399,10 @@ impl World {
                 }
                 Output::Send { link, packet } => {
                     let Some(peer) = self.peers.get(&(host, link)).copied() else { continue };
+                    if self.is_lost(packet.kind()) {
+                        self.break_connection((host, link));
+                        continue;
+                    }
                     let mut bytes = Vec::new();
                     bus::encode(&packet, &mut bytes);
                     self.checkers.count(bytes.len());

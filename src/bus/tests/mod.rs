@@ -4,6 +4,7 @@ use super::*;
 use crate::cluster::{Epoch, Move, OpenSlot, Slot, SlotSet};
 use std::net::IpAddr;
 
+mod ballot;
 mod forged;
 mod vote;
 
