@@ -273,6 +273,11 @@ impl Backends {
         self.links.get_mut(id.index())
     }
 
+    /// A connection, to look at.
+    pub(super) fn peek(&self, id: LinkId) -> Option<&Link> {
+        self.links.get(id.index())
+    }
+
     /// Every connection.
     pub(super) fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
         self.links.iter().map(|(index, link)| (LinkId(index as u32), link))

@@ -138,13 +138,13 @@ mod tests {
         let listeners = Listeners::default();
         // Five clients on two workers, whose connections are on two nodes.
         for _ in 0..5 {
-            listeners.add_client(TopicKind::Channel, b"a", 1);
+            listeners.add_client(TopicKind::Channel, b"a", 0, 1);
         }
         let nodes = [Endpoint::new("n", 1), Endpoint::new("n", 2)];
         for node in &nodes {
-            listeners.add_link(TopicKind::Channel, b"a", node, 1);
+            listeners.add_link(TopicKind::Channel, b"a", node, 0, 1);
         }
-        listeners.add_client(TopicKind::Pattern, b"a*", 1);
+        listeners.add_client(TopicKind::Pattern, b"a*", 0, 1);
         let of_two_nodes = [
             "*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:0\r\n",
             "*4\r\n$1\r\na\r\n:4\r\n$1\r\nb\r\n:2\r\n",
@@ -160,9 +160,9 @@ mod tests {
         );
         assert_eq!(answer("PUBSUB CHANNELS z*", &listeners, &["*0\r\n"]), "*0|");
         assert_eq!(answer("PUBSUB NUMPAT", &listeners, &[":0\r\n", ":3\r\n"]), ":3|");
-        listeners.add_client(TopicKind::Channel, b"a", -5);
+        listeners.add_client(TopicKind::Channel, b"a", 0, -5);
         for node in &nodes {
-            listeners.add_link(TopicKind::Channel, b"a", node, -1);
+            listeners.add_link(TopicKind::Channel, b"a", node, 0, -1);
         }
         assert_eq!(listeners.count(TopicKind::Channel, b"a"), Count::default());
         assert_eq!(listeners.names(TopicKind::Channel), Vec::<Box<[u8]>>::new());

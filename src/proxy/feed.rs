@@ -80,7 +80,7 @@ pub(super) enum Awaited {
     /// A PONG.
     Pong,
     /// A PONG; whatever the SUNSUBSCRIBE before it is answered with comes first.
-    Fence,
+    Fence(TopicId, u64),
 }
 
 /// The queue of one subscriber connection.
@@ -133,11 +133,18 @@ impl Feed {
     }
 
     /// Writes the command that stops to listen.
-    pub(super) fn unsubscribe(&mut self, kind: TopicKind, name: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn unsubscribe(
+        &mut self,
+        kind: TopicKind,
+        name: &[u8],
+        id: TopicId,
+        serial: u64,
+        out: &mut Vec<u8>,
+    ) {
         encode_request(out, &[kind.unsubscribe().as_bytes(), name]);
         if kind == TopicKind::Shard {
             encode_request(out, &["PING"]);
-            self.awaited.push_back(Awaited::Fence);
+            self.awaited.push_back(Awaited::Fence(id, serial));
         } else {
             self.awaited.push_back(Awaited::Unsubscribed);
         }
@@ -160,10 +167,12 @@ impl Feed {
         match (frame, oldest) {
             (Frame::Message { .. } | Frame::Unsubscribed(TopicKind::Shard, _), _) => Ok(None),
             // A SUNSUBSCRIBE of a slot that has left the node is refused.
-            (Frame::Error(_), Some(Awaited::Fence)) => Ok(None),
+            (Frame::Error(_), Some(Awaited::Fence(..))) => Ok(None),
             (Frame::Subscribed(..) | Frame::Error(_), Some(Awaited::Subscribed(..)))
             | (Frame::Unsubscribed(..), Some(Awaited::Unsubscribed))
-            | (Frame::Pong, Some(Awaited::Pong | Awaited::Fence)) => Ok(self.awaited.pop_front()),
+            | (Frame::Pong, Some(Awaited::Pong | Awaited::Fence(..))) => {
+                Ok(self.awaited.pop_front())
+            }
             _ => Err(Unexpected),
         }
     }
@@ -214,14 +223,14 @@ mod tests {
         assert_eq!(feed.answered(&gone), Ok(None));
         let moved = Frame::Error(b"MOVED 1 a:1");
         assert_eq!(feed.answered(&moved), Ok(Some(Awaited::Subscribed(TopicId(0), 1))));
-        feed.unsubscribe(shard, b"x", &mut out);
+        feed.unsubscribe(shard, b"x", TopicId(0), 1, &mut out);
         let confirmed = Frame::Subscribed(shard, b"y");
         assert_eq!(feed.answered(&confirmed), Ok(Some(Awaited::Subscribed(TopicId(1), 2))));
         // Unasked and refused, or confirmed: either way only the PONG settles it.
         for frame in [gone, moved] {
             assert_eq!(feed.answered(&frame), Ok(None));
         }
-        assert_eq!(feed.answered(&Frame::Pong), Ok(Some(Awaited::Fence)));
+        assert_eq!(feed.answered(&Frame::Pong), Ok(Some(Awaited::Fence(TopicId(0), 1))));
         assert!(feed.is_idle());
         assert_eq!(feed.answered(&Frame::Pong), Err(Unexpected));
         assert_eq!(feed.answered(&moved), Err(Unexpected));

@@ -72,8 +72,19 @@ pub(super) struct Listener {
 pub(super) struct Place {
     /// The connection.
     pub link: LinkId,
-    /// Whether the node has confirmed it.
-    pub active: bool,
+    /// How far it is.
+    pub state: PlaceState,
+}
+
+/// How far a topic is on one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PlaceState {
+    /// The node has not confirmed it.
+    Asked,
+    /// The node sends what comes to it.
+    Active,
+    /// The node was asked to stop and has not answered: it may have sent more before.
+    Leaving,
 }
 
 /// Something that clients listen to.
@@ -116,17 +127,33 @@ impl Topic {
 
     /// Its place on this connection.
     pub(super) fn place_mut(&mut self, link: LinkId) -> Option<&mut Place> {
-        self.places.iter_mut().find(|place| place.link == link)
+        self.places
+            .iter_mut()
+            .find(|place| place.link == link && place.state != PlaceState::Leaving)
     }
 
-    /// Whether it was asked for on this connection.
+    /// Whether it was asked for on this connection, and not left since.
     pub(super) fn is_at(&self, link: LinkId) -> bool {
-        self.places.iter().any(|place| place.link == link)
+        let is_here = |place: &Place| place.link == link && place.state != PlaceState::Leaving;
+        self.places.iter().any(is_here)
+    }
+
+    /// Whether a node may have sent messages of it on this connection.
+    pub(super) fn is_sent_by(&self, link: LinkId) -> bool {
+        self.places.iter().any(|place| place.link == link && place.state != PlaceState::Asked)
+    }
+
+    /// A node has answered that it does not send it on this connection any more.
+    pub(super) fn left(&mut self, link: LinkId) {
+        let leaving = |place: &Place| place.link == link && place.state == PlaceState::Leaving;
+        if let Some(at) = self.places.iter().position(leaving) {
+            self.places.remove(at);
+        }
     }
 
     /// Whether a node has confirmed it on this connection.
     pub(super) fn is_active_at(&self, link: LinkId) -> bool {
-        self.places.iter().any(|place| place.link == link && place.active)
+        self.places.iter().any(|place| place.link == link && place.state == PlaceState::Active)
     }
 }
 

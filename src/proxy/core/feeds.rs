@@ -5,6 +5,17 @@
 //! from one *home* node, and in the order in which that node saw them. A shard channel comes in
 //! from its slot's owner, and what a node says of its own keys from every primary. A topic that
 //! moves is taken from its old place until the new one has confirmed it.
+//!
+//! While a shard channel's slot goes from one shard to another, a message is published in one of them
+//! and in no other, so it is taken from either: from the old owner until that has answered the end of
+//! the subscription, since it may have sent more before, and from the new one as soon as it has
+//! confirmed. None comes twice, and what a node has sent is not lost. Within a shard, on a failover,
+//! both nodes send the same messages, and one connection counts, as with channels: what the old primary
+//! sent last may then be missed.
+//!
+//! What is published at the new owner before it has confirmed comes to nobody. Those who publish
+//! through this proxy wait for that (see [`super::publishing`]); who publishes at the node itself is
+//! told by its answer that nobody listened.
 
 use super::Core;
 use crate::clock::Backoff;
@@ -14,7 +25,7 @@ use crate::proxy::feed::{Awaited, Feed, Frame};
 use crate::proxy::link::LinkId;
 use crate::proxy::metrics::{LinkEnd, Outcome};
 use crate::proxy::retry::{self, Asked, Loss, Verdict};
-use crate::proxy::topics::{Place, TopicId, TopicKind, Topics};
+use crate::proxy::topics::{Place, PlaceState, Topic, TopicId, TopicKind, Topics};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -76,7 +87,7 @@ impl Core {
                 return self.lose(id, Loss::Broken, LinkEnd::Desync, "unexpected", now);
             };
             if let Some((kind, name, change)) = feed.change(&frame) {
-                self.shared.listeners.add_link(kind, name, &link.endpoint, change);
+                self.shared.listeners.add_link(kind, name, &link.endpoint, self.worker, change);
             }
             match (frame, answered) {
                 (Frame::Unsubscribed(TopicKind::Shard, name), _) => {
@@ -89,6 +100,11 @@ impl Core {
                 }
                 (_, Some(Awaited::Subscribed(topic, serial))) => {
                     self.topic_confirmed(topic, serial, id, now);
+                }
+                (_, Some(Awaited::Fence(topic, serial))) => {
+                    if let Some(topic) = self.subscriptions.topics.same(topic, serial) {
+                        topic.left(id);
+                    }
                 }
                 _ => {}
             }
@@ -107,7 +123,7 @@ impl Core {
         let Some(topic) = self.subscriptions.topics.same(id, serial) else { return };
         topic.failures = 0;
         if let Some(place) = topic.place_mut(link) {
-            place.active = true;
+            place.state = PlaceState::Active;
             // The map may name another node again, by one that has not heard of the move yet. A shard's messages
             // come from wherever it is taken.
             if topic.kind == TopicKind::Shard && topic.source == LinkId::NONE {
@@ -232,7 +248,7 @@ impl Core {
             if topic.is_at(link) {
                 continue;
             }
-            topic.places.push(Place { link, active: false });
+            topic.places.push(Place { link, state: PlaceState::Asked });
             let feed = self.subscriptions.feeds.entry(link).or_default();
             let idle = feed.is_idle();
             if let Some(link) = self.backends.link(link) {
@@ -265,6 +281,7 @@ impl Core {
         let needless: Vec<LinkId> = topic
             .places
             .iter()
+            .filter(|place| place.state != PlaceState::Leaving)
             .map(|place| place.link)
             .filter(|link| !main.iter().chain(&others).any(|wanted| wanted == link))
             .collect();
@@ -276,14 +293,46 @@ impl Core {
         }
     }
 
-    /// Ends a topic on one connection.
+    /// Ends a topic on one connection. What the node has sent before it answers still counts.
     fn ask_to_stop(&mut self, id: TopicId, link_id: LinkId) {
         let Some(topic) = self.subscriptions.topics.get_mut(id) else { return };
-        topic.places.retain(|place| place.link != link_id);
+        let shard = topic.kind == TopicKind::Shard;
+        match topic.place_mut(link_id) {
+            Some(place) if shard && place.state == PlaceState::Active => {
+                place.state = PlaceState::Leaving;
+            }
+            _ => topic
+                .places
+                .retain(|place| place.link != link_id || place.state == PlaceState::Leaving),
+        }
         let Some(feed) = self.subscriptions.feeds.get_mut(&link_id) else { return };
         if let Some(link) = self.backends.link(link_id).filter(|link| !link.is_closed()) {
-            link.queue(|out| feed.unsubscribe(topic.kind, &topic.name, out));
+            link.queue(|out| feed.unsubscribe(topic.kind, &topic.name, id, topic.serial, out));
             self.backends.list_dirty(link_id);
+        }
+    }
+
+    /// Whether a message that comes in on this connection cannot have been sent by the node that the
+    /// topic is taken from: that is one of another shard.
+    pub(super) fn is_of_another_shard(&self, topic: &Topic, link: LinkId) -> bool {
+        if topic.kind != TopicKind::Shard {
+            return false;
+        }
+        let topology = self.backends.topology();
+        let node = |link| topology.find(&self.backends.peek(link)?.endpoint);
+        let Some(source) = self.backends.peek(topic.source) else { return true };
+        match (node(link), topology.find(&source.endpoint)) {
+            // Whoever has slots of its own replicates nobody. A replica that took over has them
+            // before the map knows that it is none any more.
+            (Some(one), Some(other)) if one != other => {
+                let is_primary = |node| {
+                    let known = topology.node(node);
+                    let owns = || topology.shards().iter().any(|(_, owner)| *owner == node);
+                    known.primary && known.id.is_some() && owns()
+                };
+                is_primary(one) && is_primary(other)
+            }
+            _ => false,
         }
     }
 
@@ -293,7 +342,8 @@ impl Core {
         if !topic.listeners.is_empty() || topic.pending > 0 {
             return;
         }
-        let links: Vec<LinkId> = topic.places.iter().map(|place| place.link).collect();
+        let here = topic.places.iter().filter(|place| place.state != PlaceState::Leaving);
+        let links: Vec<LinkId> = here.map(|place| place.link).collect();
         for link in links {
             self.ask_to_stop(id, link);
         }
@@ -357,13 +407,13 @@ impl Core {
     pub(super) fn subscriber_lost(&mut self, id: LinkId, node: &Endpoint) {
         let feed = self.subscriptions.feeds.remove(&id).unwrap_or_default();
         for (kind, name) in feed.sent() {
-            self.shared.listeners.add_link(kind, name, node, -1);
+            self.shared.listeners.add_link(kind, name, node, self.worker, -1);
         }
         let placed: Vec<TopicId> = self
             .subscriptions
             .topics
             .iter()
-            .filter(|(_, topic)| topic.is_at(id))
+            .filter(|(_, topic)| topic.places.iter().any(|place| place.link == id))
             .map(|(topic, _)| topic)
             .collect();
         self.subscriptions.unsettled.extend(placed.iter().copied());

@@ -1,5 +1,9 @@
 //! PUBLISH and SPUBLISH while somebody listens through this proxy: one request to one node, whose
 //! count is made that of a single server.
+//!
+//! Where a shard channel's slot has moved and a worker with clients that listen has not been confirmed
+//! at its new owner, SPUBLISH waits for that, as a command waits for its slot. In a transaction it does
+//! not: that would have to wait as a whole, and its count tells who got it.
 
 use super::requests::Dispatched;
 use super::{Core, SessionId};
@@ -35,6 +39,21 @@ impl Core {
         let mut gather = Gather::new(kind, spec.is_write(), self.options.gather_bytes);
         gather.add_shard(slot);
         self.send_parts(id, spec, gather, now)
+    }
+
+    /// Whether what this publishes must wait until those who listen have come to where it would go.
+    pub(super) fn waits_for_listeners(
+        &self,
+        gather: &mut Gather,
+        node: Option<&Endpoint>,
+        now: Instant,
+    ) -> bool {
+        let slot = gather.parts[0].slot;
+        let Some(publication) = gather.publication() else { return false };
+        let topology = self.backends.topology();
+        let owner = || topology.owner(slot).map(|node| &topology.node(node).endpoint);
+        let Some(node) = node.or_else(owner) else { return false };
+        !self.options.ride_out.is_zero() && publication.must_wait(node, &self.shared.listeners, now)
     }
 
     fn publication(&self, spec: &Spec, request: &Request<'_>, node: &Endpoint) -> Publication {

@@ -360,7 +360,7 @@ impl Core {
         &mut self,
         id: SessionId,
         spec: &'static Spec,
-        gather: Gather,
+        mut gather: Gather,
         now: Instant,
     ) -> Dispatched {
         let generation = self.backends.topology().generation();
@@ -371,6 +371,8 @@ impl Core {
         } else if session.generation != generation || !session.careful.is_empty() {
             return Dispatched::WaitForAll;
         }
+        let unheard = self.waits_for_listeners(&mut gather, None, now);
+        let session = &mut self.sessions[id.index()];
         let used = session.undispatched;
         let incarnation = session.incarnation;
         let large = used > self.options.large_bytes;
@@ -418,7 +420,8 @@ impl Core {
         let work = entry.work.as_mut().expect("just made");
         let gather = work.gather.as_mut().expect("just made");
         let mut not_sent = Vec::new();
-        for part in 0..gather.parts.len() {
+        let sent = if unheard { 0 } else { gather.parts.len() };
+        for part in 0..sent {
             let route = match routes.get_mut(part) {
                 Some(route) => std::mem::replace(route, Err(NoRoute::Uncovered)),
                 None => self.backends.route(gather.parts[part].slot, lane, now),
@@ -447,6 +450,9 @@ impl Core {
             }
         }
         session.finish_decoding(used, &mut self.buffers);
+        if unheard {
+            self.wait_for_listeners(id, seq, now);
+        }
         for (part, no_route) in not_sent {
             self.shared.map.want_refresh();
             self.later(id, seq, part as u32, &no_route.to_string(), now);

@@ -174,6 +174,17 @@ impl Core {
         }
     }
 
+    /// What a request publishes waits for those who listen.
+    pub(super) fn wait_for_listeners(&mut self, id: SessionId, seq: u64, now: Instant) {
+        let Some(retry) = self.not_run(id, seq, 0) else { return };
+        retry.since.get_or_insert(now);
+        if retry.last.is_empty() {
+            "CLUSTERDOWN those who listen are still at another node".clone_into(&mut retry.last);
+        }
+        retry.due = Some(now + SHORTLY);
+        self.set_timer(id, now + SHORTLY);
+    }
+
     /// Sends one waiting request, or part of one, unless its time is over.
     fn try_again(&mut self, id: SessionId, seq: u64, part: u32, now: Instant) {
         let session = &mut self.sessions[id.index()];
@@ -187,6 +198,23 @@ impl Core {
             return self.give_up(id, seq, part, now);
         }
         let target = retry.target.take();
+        if entry.spec.name == "spublish"
+            && let Some(mut gather) = entry.work.as_mut().and_then(|work| work.gather.take())
+        {
+            let node = target.as_ref().map(|target| &target.endpoint);
+            let unheard = self.waits_for_listeners(&mut gather, node, now);
+            let session = &mut self.sessions[id.index()];
+            let entry = session.pipeline.get_mut(seq).expect("it waits");
+            let work = entry.work.as_mut().expect("it has parts");
+            if unheard {
+                gather.parts[part as usize].retry.target = target;
+                work.gather = Some(gather);
+                return self.wait_for_listeners(id, seq, now);
+            }
+            work.gather = Some(gather);
+        }
+        let session = &mut self.sessions[id.index()];
+        let entry = session.pipeline.get_mut(seq).expect("it waits");
         let large = entry.frame_len as usize > self.options.large_bytes;
         let lane = Lane { id: session.lane, large };
         let spec = entry.spec;

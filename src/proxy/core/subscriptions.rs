@@ -286,7 +286,7 @@ impl Core {
         if let Err(at) = mine.binary_search(&topic_id) {
             mine.insert(at, topic_id);
             topic.listeners.push(Listener { session: id, incarnation: session.incarnation });
-            self.shared.listeners.add_client(kind, &topic.name, 1);
+            self.shared.listeners.add_client(kind, &topic.name, self.worker, 1);
         }
         let count = listening.counted(kind);
         let mut reply = Encoder::new(reply, session.client.protocol);
@@ -335,7 +335,7 @@ impl Core {
         let topic = self.subscriptions.topics.get_mut(topic_id).expect("it has a listener");
         let at = topic.listeners.iter().position(|listener| listener.session == id);
         topic.listeners.swap_remove(at.expect("both sides know of each other"));
-        self.shared.listeners.add_client(topic.kind, &topic.name, -1);
+        self.shared.listeners.add_client(topic.kind, &topic.name, self.worker, -1);
         self.drop_topic_if_unused(topic_id);
     }
 
@@ -370,7 +370,7 @@ impl Core {
 
     /// A node has sent a message: every client that listens gets it in its own protocol.
     pub(super) fn deliver_message(&mut self, link: LinkId, at: Range<usize>, now: Instant) {
-        let frame = self.backends.link(link).expect("its frame is being read").frame(at);
+        let frame = self.backends.peek(link).expect("its frame is being read").frame(at);
         let Some(Frame::Message { kind, topic, channel }) = Frame::parse(frame) else { return };
         let Some(topic) = self
             .subscriptions
@@ -380,11 +380,13 @@ impl Core {
         else {
             return;
         };
-        // What a node says of its own keys comes from that node alone; everything else comes from
-        // every node that was asked for it, and counts once.
-        let counts = match topic.everywhere && is_of_nodes(channel) {
-            true => topic.is_at(link),
-            false => topic.source == link,
+        // What a node says of its own keys comes from that node alone, and what was published in a
+        // shard from its nodes; everything else comes from every node that was asked for it, and
+        // counts once.
+        let counts = if topic.everywhere && is_of_nodes(channel) {
+            topic.is_at(link)
+        } else {
+            topic.source == link || topic.is_sent_by(link) && self.is_of_another_shard(topic, link)
         };
         if !counts {
             return;

@@ -179,7 +179,7 @@ mod tests {
         workers[1].messages.add(5);
         workers[1].blocked.add(1);
         let shared = Shared::default();
-        shared.listeners.add_client(TopicKind::Pattern, b"a*", 2);
+        shared.listeners.add_client(TopicKind::Pattern, b"a*", 0, 2);
         let node = Endpoint::new("10.0.0.1", 7000);
         workers[0].node(&node).connections.add(1);
         workers[1].node(&node).connections.add(2);

@@ -1,6 +1,8 @@
 //! Transcripts of subscriptions. Worker 0's channels come in from node A.
 
+use super::world::{A, B};
 use super::*;
+use crate::cluster::View;
 use crate::resp::encode_request;
 
 impl World {
@@ -250,18 +252,72 @@ fn a_shard_channel_follows_its_slot() {
     assert_eq!(world.told(client), "*3|$8|smessage|$1|b|$2|hi|");
 }
 
-#[test]
-fn while_a_shard_channel_moves_each_message_comes_once() {
-    let mut world = World::new();
+/// A client that listens to the shard channel `b`, which is at node A and goes to node B.
+fn moving(world: &mut World) -> SessionId {
     let client = world.client();
     world.send(client, "SSUBSCRIBE b");
     world.heard_by(NODE_A);
     world.push(NODE_A, &["ssubscribe", "b", "1"]);
     world.told(client);
-    // A manual failover within a shard: for a while both nodes send the same.
     world.core.shared.map.learn(Slot::of(b"b"), &at(NODE_B), world.now);
     world.pass(Duration::from_millis(100));
     assert_eq!(world.heard_by(NODE_B), "ssubscribe b");
+    client
+}
+
+fn message(text: &str) -> String {
+    format!("*3|$8|smessage|$1|b|${}|{text}|", text.len())
+}
+
+/// Each message is published in one of the two shards: none is lost, whichever connection is read first.
+#[test]
+fn while_a_shard_channel_moves_what_either_owner_has_sent_comes() {
+    let mut world = World::new();
+    let client = moving(&mut world);
+    world.push(NODE_A, &["smessage", "b", "one"]);
+    world.push(NODE_B, &["ssubscribe", "b", "1"]);
+    assert_eq!(world.heard_by(NODE_A), "sunsubscribe b | PING", "only after the other has it");
+    world.push(NODE_B, &["smessage", "b", "three"]);
+    world.push(NODE_A, &["smessage", "b", "two"]);
+    world.push(NODE_A, &["sunsubscribe", "b", "0"]);
+    world.tell(NODE_A, "-MOVED 3300 127.0.0.1:7001\r\n+PONG\r\n");
+    world.push(NODE_A, &["smessage", "b", "it has said that there is no more"]);
+    world.push(NODE_B, &["smessage", "b", "four"]);
+    let all: String = ["one", "three", "two", "four"].map(message).concat();
+    assert_eq!(world.told(client), all);
+}
+
+/// The map goes back to the old owner for a moment, by a node that has not heard of the move.
+#[test]
+fn a_map_that_goes_to_and_fro_loses_no_message_of_a_shard() {
+    let mut world = World::new();
+    let client = moving(&mut world);
+    world.push(NODE_B, &["ssubscribe", "b", "1"]);
+    assert_eq!(world.heard_by(NODE_A), "sunsubscribe b | PING");
+    world.core.shared.map.learn(Slot::of(b"b"), &at(NODE_A), world.now);
+    world.pass(Duration::from_millis(100));
+    assert_eq!(world.heard_by(NODE_A), "ssubscribe b");
+    world.push(NODE_B, &["smessage", "b", "one"]);
+    world.push(NODE_A, &["sunsubscribe", "b", "0"]);
+    world.tell(NODE_A, "+PONG\r\n-MOVED 3300 127.0.0.1:7001\r\n");
+    world.push(NODE_B, &["smessage", "b", "two"]);
+    assert_eq!(world.told(client), ["one", "two"].map(message).concat());
+    assert_eq!(world.heard_by(NODE_B), "", "it is still there");
+}
+
+/// A replica of A takes over. For a while both nodes send the same.
+#[test]
+fn while_a_shard_channel_fails_over_each_message_comes_once() {
+    let mut world = World::new();
+    let text = format!(
+        "{A} 127.0.0.1:{NODE_A}@17000 myself,master - 0 0 9 connected 0-16383\n\
+         {B} 127.0.0.1:{NODE_B}@17001 slave {A} 0 0 9 connected\n"
+    );
+    let view = View::parse(&text, "127.0.0.1").expect("valid");
+    for port in [NODE_A, NODE_B] {
+        world.core.shared.map.publish(&view, &at(port), world.now, world.now);
+    }
+    let client = moving(&mut world);
     world.push(NODE_A, &["smessage", "b", "one"]);
     world.push(NODE_B, &["ssubscribe", "b", "1"]);
     assert_eq!(world.heard_by(NODE_A), "sunsubscribe b | PING", "only after the other has it");
@@ -269,9 +325,49 @@ fn while_a_shard_channel_moves_each_message_comes_once() {
     world.push(NODE_B, &["smessage", "b", "two"]);
     world.tell(NODE_A, "-MOVED 3300 127.0.0.1:7001\r\n+PONG\r\n");
     world.push(NODE_B, &["smessage", "b", "three"]);
-    let message = |text: &str| format!("*3|$8|smessage|$1|b|${}|{text}|", text.len());
-    let all = format!("{}{}{}", message("one"), message("two"), message("three"));
+    let all: String = ["one", "two", "three"].map(message).concat();
     assert_eq!(world.told(client), all);
+}
+
+/// A message that a client publishes comes to those who listen, though it finds the slot's new owner first.
+#[test]
+fn what_is_published_waits_until_those_who_listen_have_followed_the_slot() {
+    let mut world = World::new();
+    let listener = moving(&mut world);
+    let publisher = world.client();
+    world.send(publisher, "SPUBLISH b hi|SET b 1");
+    assert_eq!(world.find_link(NODE_B, false), None, "nobody listens there yet");
+    world.push(NODE_B, &["ssubscribe", "b", "1"]);
+    world.pass(Duration::from_millis(100));
+    assert_eq!(world.asked(NODE_B), "SPUBLISH b hi");
+    world.push(NODE_B, &["smessage", "b", "hi"]);
+    world.say(NODE_B, ":1\r\n");
+    assert_eq!(world.told(publisher), ":1|");
+    assert_eq!(world.asked(NODE_B), "SET b 1", "in its turn");
+    assert_eq!(world.told(listener), message("hi"));
+}
+
+/// The old owner says MOVED to who publishes before anybody else has heard of the move.
+#[test]
+fn what_is_published_follows_its_slot_after_those_who_listen() {
+    let mut world = World::new();
+    let listener = world.client();
+    world.send(listener, "SSUBSCRIBE b");
+    world.heard_by(NODE_A);
+    world.push(NODE_A, &["ssubscribe", "b", "1"]);
+    world.told(listener);
+    let publisher = world.client();
+    world.send(publisher, "SPUBLISH b hi");
+    assert_eq!(world.asked(NODE_A), "SPUBLISH b hi");
+    world.say(NODE_A, "-MOVED 3300 127.0.0.1:7001\r\n");
+    world.pass(Duration::from_millis(100));
+    assert_eq!(world.heard_by(NODE_B), "ssubscribe b");
+    assert_eq!(world.find_link(NODE_B, false), None);
+    // It does not answer: who publishes is not held up for ever, and is told the truth.
+    world.pass(Duration::from_millis(1_000));
+    assert_eq!(world.asked(NODE_B), "SPUBLISH b hi");
+    world.say(NODE_B, ":0\r\n");
+    assert_eq!(world.told(publisher), ":0|");
 }
 
 #[test]
