@@ -162,6 +162,7 @@ fn what_nodes_announce_is_shown_alike_by_ours_and_theirs() {
             });
         }
         if has_names {
+            ours.client().ok(&["CONFIG", "SET", "cluster-node-timeout", "500"]);
             other.kill();
             let line = "Marking node as failing (quorum reached).";
             wait_for("the log says it with its name", WITHIN, || {

@@ -281,7 +281,9 @@ fn fill_cluster(cluster: &Cluster) -> usize {
 #[test]
 fn both_tools_reshard_nodes_of_ours_with_every_type() {
     let Some(redis_cli) = stock::tool("redis-cli") else { return };
-    let cluster = Cluster::of(&[Kind::Keyway; 3], 0, &DEBUG).expect("our own binary is there");
+    // Nobody is to miss a node that a busy machine does not let run.
+    let directives = [&DEBUG[..], &["--cluster-node-timeout", "15000"]].concat();
+    let cluster = Cluster::of(&[Kind::Keyway; 3], 0, &directives).expect("our own binary is there");
     let filled = fill_cluster(&cluster);
     let before = content(&cluster);
     assert_eq!(before.len(), filled);

@@ -4,18 +4,18 @@ use crate::support::{Cluster, Kind, eventually, temporary_folder, wait_for};
 use keyway::cluster::Slot;
 use keyway::resp::Reply;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Keys of a test: some slots have several, some none.
 const KEYS: usize = 20_000;
 
-/// Where runs of these tests leave word of what they began: not in the home of who runs them.
-fn state() -> &'static Path {
-    static STATE: OnceLock<tempfile::TempDir> = OnceLock::new();
-    STATE.get_or_init(temporary_folder).path()
+/// Where runs of the tool leave word of what they began: not in the home of who runs the tests. Each test has
+/// its own, which goes with the test's thread.
+pub(super) fn state() -> PathBuf {
+    thread_local!(static STATE: tempfile::TempDir = temporary_folder());
+    STATE.with(|folder| folder.path().to_owned())
 }
 
 pub(super) fn tool(args: &[&str]) -> Output {

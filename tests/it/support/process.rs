@@ -105,14 +105,15 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// Resident memory, in bytes.
+    /// Resident memory of its own, in bytes: without the pages of its program, which come and go as it is
+    /// run and as the machine needs room.
     pub(crate) fn rss(&self) -> u64 {
-        self.status_kib("VmRSS:") * 1024
+        self.status_kib("RssAnon:") * 1024
     }
 
-    /// The largest resident memory so far, in bytes.
+    /// The largest resident memory of its own so far, in bytes.
     pub(crate) fn peak_rss(&self) -> u64 {
-        self.status_kib("VmHWM:") * 1024
+        self.status_kib("VmHWM:").saturating_sub(self.status_kib("RssFile:")) * 1024
     }
 
     /// Open file descriptors.
