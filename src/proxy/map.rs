@@ -1,10 +1,19 @@
 //! The one map of a process, shared by its workers: read without a lock, changed rarely.
 //!
 //! Two things change it. A MOVED teaches one slot; a reading of the topology replaces the whole.
-//! A reading takes time, so it may be older than a MOVED that was learned meanwhile: what was
-//! learned after a reading began is laid over it. And a reading may be a lie (a node that was cut
-//! off, or has just lost its memory), so a newer claim is never given up for an older one until
-//! every node that can be asked has told the same.
+//! Which of two stories of a slot is believed is decided here alone, by these rules, the first that
+//! applies:
+//!
+//! 1. A claim of a higher epoch. A reading may be a lie (a node that was cut off, or has just lost its
+//!    memory), so a newer claim is never given up for an older one until every node that can be asked
+//!    has told the same.
+//! 2. What was learned after a reading began, which took time.
+//! 3. What a node says of itself: that it has the slot, or has it not.
+//! 4. What was learned by a redirect, or of an owner's own word, against hearsay: a third node that
+//!    repeats the very claim which that contradicted has not heard yet. A slot can be given away without
+//!    a higher epoch, and then nothing else tells the two stories apart. This holds for
+//!    [`HEARSAY_MAX`]; if it was wrong, the node that does not have the slot says so at once.
+//! 5. The later reading.
 
 mod survey;
 
@@ -48,8 +57,8 @@ impl std::fmt::Debug for Hook {
 
 #[derive(Debug, Default)]
 struct Changing {
-    /// What MOVED taught: the slot's owner and when it was learned.
-    learned: BTreeMap<Slot, (Endpoint, Instant)>,
+    /// What is laid over readings.
+    learned: BTreeMap<Slot, Learned>,
     /// The highest config epoch behind each slot's owner.
     claims: BTreeMap<Slot, Claim>,
     last_believed: Option<Instant>,
@@ -67,6 +76,34 @@ struct Claim {
     epoch: Epoch,
 }
 
+/// A slot's owner, by a MOVED or by its own word.
+#[derive(Clone, Debug)]
+struct Learned {
+    to: Endpoint,
+    at: Instant,
+    /// The claim of another that this contradicts.
+    over: Option<Claim>,
+}
+
+impl Learned {
+    /// Whether it stands against what the node `by`, which clients reach at `from`, tells of the slot.
+    fn stands_against(
+        &self,
+        told: Option<&Claim>,
+        by: Option<NodeId>,
+        from: &Endpoint,
+        now: Instant,
+    ) -> bool {
+        let same_story = |over: Claim| {
+            told.is_some_and(|told| told.id == over.id && told.epoch <= over.epoch)
+                && by != Some(over.id)
+        };
+        self.over.is_some_and(same_story)
+            && self.to != *from
+            && now.saturating_duration_since(self.at) < HEARSAY_MAX
+    }
+}
+
 /// What became of a reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
@@ -80,6 +117,10 @@ pub enum Reading {
 
 /// How many nodes may be in the table that no reading has named.
 const UNKNOWN_NODES_MAX: usize = 100;
+
+/// How long a third node may repeat what an owner has given up: as long as nodes that hear of each
+/// other at all may need for it, by their default time-out.
+const HEARSAY_MAX: Duration = Duration::from_secs(15);
 
 /// Readings in a row that tell an older story before it is believed.
 const DOUBTS_MAX: usize = 3;
@@ -171,7 +212,9 @@ impl ClusterMap {
                 true
             }
         };
-        changing.learned.insert(slot, (to.clone(), now));
+        let known = known.and_then(|node| topology.node(node).id);
+        let over = changing.claims.get(&slot).copied().filter(|claim| Some(claim.id) != known);
+        changing.learned.insert(slot, Learned { to: to.clone(), at: now, over });
         self.changes().changed(slot);
         changed
     }
@@ -197,7 +240,7 @@ impl ClusterMap {
         changing.last_believed = Some(now);
         let claims_before = std::mem::replace(&mut changing.claims, claims);
         changing.replicas = super::replicas::pairs(view);
-        changing.learned.retain(|_, (_, at)| *at > began);
+        changing.weigh(&claims_before, view, from, began, now);
         self.slots_open.store(view.slots_open(), Ordering::Relaxed);
         self.readings.fetch_add(1, Ordering::Release);
 
@@ -287,6 +330,34 @@ impl ClusterMap {
 }
 
 impl Changing {
+    /// Keeps of what was learned what stands against this reading, and learns what its teller says of
+    /// itself.
+    fn weigh(
+        &mut self,
+        before: &BTreeMap<Slot, Claim>,
+        view: &View,
+        from: &Endpoint,
+        began: Instant,
+        now: Instant,
+    ) {
+        let Self { learned, claims, .. } = self;
+        let teller = view.nodes.iter().find(|node| node.myself);
+        let by = teller.map(|node| node.id);
+        let from = teller.map_or(from, |node| &node.endpoint);
+        learned.retain(|slot, learned| {
+            learned.at > began || learned.stands_against(claims.get(slot), by, from, now)
+        });
+        let Some(teller) = teller.filter(|node| node.primary) else { return };
+        for slot in teller.slots.iter() {
+            let over = before.get(&slot).filter(|claim| claim.id != teller.id);
+            let own = claims.get(&slot).is_some_and(|claim| claim.id == teller.id);
+            if let Some(&over) = over.filter(|_| own) {
+                let to = teller.endpoint.clone();
+                learned.entry(slot).or_insert(Learned { to, at: began, over: Some(over) });
+            }
+        }
+    }
+
     /// Whether a reading may replace what is known: no slot may fall back to a claim of a lower
     /// epoch, nor lose its owner to a node that has not heard of that owner's claim.
     fn believes(&self, claims: &BTreeMap<Slot, Claim>, view: &View) -> bool {
@@ -312,7 +383,7 @@ fn claims(view: &View) -> BTreeMap<Slot, Claim> {
     claims
 }
 
-fn build(view: &View, learned: &BTreeMap<Slot, (Endpoint, Instant)>, generation: u64) -> Topology {
+fn build(view: &View, learned: &BTreeMap<Slot, Learned>, generation: u64) -> Topology {
     let mut nodes: Vec<TopologyNode> = view
         .nodes
         .iter()
@@ -326,7 +397,7 @@ fn build(view: &View, learned: &BTreeMap<Slot, (Endpoint, Instant)>, generation:
         .collect();
     let known: BTreeSet<Endpoint> = nodes.iter().map(|node| node.endpoint.clone()).collect();
     let strangers: BTreeSet<&Endpoint> =
-        learned.values().map(|(to, _)| to).filter(|to| !known.contains(*to)).collect();
+        learned.values().map(|learned| &learned.to).filter(|to| !known.contains(*to)).collect();
     // Each node lists the others in an order of its own, and another one is asked each time.
     nodes.sort_by(|a, b| (&a.endpoint, a.id).cmp(&(&b.endpoint, b.id)));
     nodes.extend(strangers.into_iter().map(|endpoint| TopologyNode {
@@ -341,8 +412,8 @@ fn build(view: &View, learned: &BTreeMap<Slot, (Endpoint, Instant)>, generation:
     for (slot, claim) in claims(view) {
         topology.set_owner(slot, by_id.get(&claim.id).copied());
     }
-    for (slot, (to, _)) in learned {
-        topology.set_owner(*slot, topology.find(to));
+    for (slot, learned) in learned {
+        topology.set_owner(*slot, topology.find(&learned.to));
     }
     // However many slots were filled in.
     topology.of_generation(generation)

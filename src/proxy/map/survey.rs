@@ -1,7 +1,7 @@
 //! What has changed, for walks over all keys: by a reading of the map, and by what every owner of
 //! slots tells of itself at the end of a walk's round.
 
-use super::{Claim, ClusterMap};
+use super::{Claim, ClusterMap, Learned};
 use crate::cluster::{NodeId, NodeIndex, Slot, Topology, ViewNode};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -53,12 +53,12 @@ impl ClusterMap {
                     Some(known) if known.id != claim.id && known.epoch > claim.epoch => continue,
                     _ => {}
                 }
-                changing.claims.insert(slot, claim);
+                let over = changing.claims.insert(slot, claim).filter(|over| over.id != claim.id);
                 changes.changed(slot);
                 if let Some(index) = index {
                     topology.set_owner(slot, Some(index));
                     let endpoint = topology.node(index).endpoint.clone();
-                    changing.learned.insert(slot, (endpoint, now));
+                    changing.learned.insert(slot, Learned { to: endpoint, at: now, over });
                 }
                 self.want_refresh();
             }

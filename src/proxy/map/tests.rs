@@ -60,6 +60,50 @@ fn a_reading_never_undoes_what_was_learned_after_it_began() {
     assert_eq!(changed, Reading::Changed(vec![text.to_owned()]));
 }
 
+/// Slot 5 is at A by a claim of epoch 3; then something is learned, and then somebody tells something.
+#[test]
+fn of_two_stories_of_a_slot_the_one_is_believed_whose_teller_must_know() {
+    const C: &str = "cccccccccccccccccccccccccccccccccccccccc";
+    let (a, b, c) = (7000, 7001, 7002);
+    // What a node tells: where slot 5 is, and the epochs of A and B.
+    let tells = |by: u16, at_b: bool, epochs: (u64, u64)| {
+        let slots = if at_b { ("0-4 6-99", "5 100-199") } else { ("0-99", "100-199") };
+        let mut rows =
+            [(A, a, epochs.0, slots.0), (B, b, epochs.1, slots.1), (C, c, 1, "200-16383")];
+        let first = rows.iter().position(|row| row.1 == by).expect("one of the three");
+        rows.swap(0, first);
+        view(&rows)
+    };
+    let (moved, own_word) = ("a MOVED to B", "B says that it has it");
+    let rows: &[(&str, &str, u16, bool, (u64, u64), u64, u16)] = &[
+        ("a third node repeats what is old", moved, c, false, (3, 2), 1, b),
+        ("so it does after B has said so", own_word, c, false, (3, 3), 1, b),
+        ("it has heard", moved, c, true, (3, 2), 1, b),
+        ("A says that it has it", moved, a, false, (3, 2), 1, a),
+        ("A says so, and B has said otherwise", own_word, a, false, (3, 3), 1, a),
+        ("B says that it has it not", moved, b, false, (3, 2), 1, a),
+        ("A has made a claim since", moved, c, false, (4, 2), 1, a),
+        ("so it has after B had said so", own_word, c, false, (4, 3), 1, a),
+        ("a third node has not heard for too long", moved, c, false, (3, 2), 15_000, a),
+    ];
+    for &(name, learned, by, at_b, epochs, after, expected) in rows {
+        let (map, mut clock) = (ClusterMap::default(), clock());
+        // B's claim is as old as A's where it tells of it, else the change would be doubted.
+        let before = if learned == own_word { (3, 3) } else { (3, 2) };
+        map.publish(&tells(c, false, before), &at(c), clock.tick(), clock.tick());
+        if learned == own_word {
+            map.publish(&tells(b, true, before), &at(b), clock.tick(), clock.tick());
+        } else {
+            assert!(map.learn(slot(5), &at(b), clock.tick()));
+        }
+        assert_eq!(owner(&map, 5), Some(b), "{name}");
+        clock.0 += Duration::from_millis(after);
+        map.publish(&tells(by, at_b, epochs), &at(by), clock.tick(), clock.tick());
+        assert_eq!(owner(&map, 5), Some(expected), "{name}");
+        assert_eq!((owner(&map, 4), owner(&map, 100)), (Some(a), Some(b)), "{name}: the others");
+    }
+}
+
 /// Two primaries of one epoch settle that among themselves some time after a cluster was made. Clients
 /// that keep values would be told to forget all of them.
 #[test]
