@@ -4,6 +4,9 @@
 //! `KEYWAY_REWRITE=1` (`make docs`) writes the generated documents instead of comparing them.
 #![allow(clippy::disallowed_methods, reason = "no machine runs here")]
 
+#[path = "tidy/errors.rs"]
+mod errors;
+
 use keyway::config::{ProxyConfig, check_proxy};
 use keyway::telemetry::families;
 use std::collections::BTreeSet;
