@@ -210,11 +210,17 @@ impl NodeConfig {
     /// # Errors
     /// `daemonize yes`, TLS, and loading of modules.
     pub fn refuse_what_is_not_built(&self) -> Result<(), FatalConfig> {
-        for directive in &self.directives {
+        for (index, directive) in self.directives.iter().enumerate() {
+            let name = directive.name.as_str();
+            let is_overridden = || self.directives[index + 1..].iter().any(|d| d.name == name);
+            if name != "loadmodule" && is_overridden() {
+                continue;
+            }
             let value = directive.words.first().map_or("", String::as_str);
-            let reason = match directive.name.as_str() {
+            let reason = match name {
                 "daemonize" if value.eq_ignore_ascii_case("yes") => {
-                    "A node runs in the foreground: leave daemonize to the service manager"
+                    "A node runs in the foreground: leave daemonize to the service manager, or override \
+                     it with --daemonize no"
                 }
                 "tls-port" if value != "0" => "This version does not speak TLS",
                 "loadmodule" => "This version does not load modules",
@@ -245,6 +251,25 @@ mod tests {
 
     fn directive(name: &str, words: &[&str]) -> (String, Vec<String>) {
         (name.to_owned(), words.iter().map(|word| (*word).to_owned()).collect())
+    }
+
+    #[test]
+    fn what_a_later_directive_overrides_is_not_refused() {
+        let check = |args: &[&str]| {
+            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            let config = NodeConfig::from_args(&args).expect("it reads");
+            config.refuse_what_is_not_built().map_err(|error| error.reason)
+        };
+        assert_eq!(check(&["--daemonize", "yes", "--daemonize", "no"]), Ok(()));
+        assert_eq!(check(&["--tls-port", "7000", "--port", "1", "--tls-port", "0"]), Ok(()));
+        for (args, word) in [
+            (["--daemonize", "no", "--daemonize", "yes"], "--daemonize no"),
+            (["--tls-port", "0", "--tls-port", "7000"], "TLS"),
+            (["--loadmodule", "a.so", "--loadmodule", "b.so"], "modules"),
+        ] {
+            let reason = check(&args).expect_err("refused");
+            assert!(reason.contains(word), "{reason}");
+        }
     }
 
     #[test]
