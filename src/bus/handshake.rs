@@ -53,6 +53,7 @@ impl Member {
         opened.open = true;
         opened.created = now;
         let Some(key) = opened.node else { return };
+        tracing::debug!(node = self.view.node(key).label(), "the link to a node is open");
         // The clock of a node that was silent before goes on from where it was.
         let waiting_since = self.view.node(key).ping_sent;
         // A MEET is owed until a PONG ends the handshake, however many links that takes.

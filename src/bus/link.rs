@@ -133,6 +133,10 @@ impl Member {
     pub(super) fn handle_closed(&mut self, link: LinkId) {
         let Some(gone) = self.links.remove(&link) else { return };
         if let Some(key) = gone.node.filter(|key| self.view.get(*key).is_some()) {
+            if gone.open {
+                let (node, outbound) = (self.view.node(key).label(), gone.outbound);
+                tracing::debug!(node, outbound, "the link with a node is closed");
+            }
             let node = self.view.node_mut(key);
             for end in [&mut node.outbound, &mut node.inbound] {
                 end.take_if(|known| *known == link);

@@ -1,8 +1,10 @@
 //! Replicas that take over, on real processes: ours alone, and with stock servers in each part:
 //! ours elected by their votes, theirs by ours.
 
+mod evidence;
 mod ledger;
 mod loading;
+mod lost_votes;
 mod open_slots;
 mod restarts;
 mod rounds;

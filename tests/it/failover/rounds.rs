@@ -5,6 +5,7 @@
 //! with nodes of two kinds each kind is replaced by the other. A few rounds run in CI;
 //! `KEYWAY_ROUNDS` says how many of each.
 
+use super::evidence::{Evidence, TELL_AFTER};
 use super::ledger::{Ledger, Outcome, write};
 use super::{NODE_TIMEOUT, PROMOTION_MAX, SOON, StopAtEnd, is_primary};
 use crate::support::{Client, Cluster, Kind, eventually, wait_for};
@@ -18,6 +19,9 @@ use std::time::{Duration, Instant};
 const ACKNOWLEDGED: usize = 300;
 /// How often a trouble is tried that is not alone.
 const ATTEMPTS: usize = 5;
+
+/// Links that come and go are told at this level.
+const DIRECTIVES: [&str; 4] = ["--appendonly", "yes", "--loglevel", "verbose"];
 
 /// A primary and its replica, by their places in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +65,7 @@ struct Rounds {
 
 impl Rounds {
     fn new(primaries: [Kind; 5], replicas: [Kind; 2]) -> Option<Self> {
-        let cluster = Cluster::mixed_with(&primaries, &replicas, &["--appendonly", "yes"])?;
+        let cluster = Cluster::mixed_with(&primaries, &replicas, &DIRECTIVES)?;
         let pair = |share| Pair { share, primary: share, replica: primaries.len() + share };
         // Redis 7.0 lets replicas of two shards stand in one epoch, where neither may win: it tries
         // again after twice the wait for votes.
@@ -188,6 +192,7 @@ impl Rounds {
     /// a primary was none any more.
     fn begin(&mut self, trouble: Trouble, of: &[usize]) -> Option<Vec<Duration>> {
         let pairs: Vec<Pair> = of.iter().map(|&pair| self.pairs[pair]).collect();
+        let evidence = Evidence::since_now(&self.cluster);
         let since = Instant::now();
         for pair in &pairs {
             match trouble {
@@ -203,8 +208,19 @@ impl Rounds {
         }
         let mut all = Vec::new();
         for (pair, &at) in pairs.iter().zip(of) {
-            wait_for("a promotion", SOON, || is_primary(&self.cluster, pair.replica));
-            all.push(since.elapsed());
+            let promoted = || is_primary(&self.cluster, pair.replica).then_some(());
+            let was_promoted = eventually(SOON, promoted).is_some();
+            let took = since.elapsed();
+            if took > TELL_AFTER {
+                let (number, told) = (self.count, evidence.tell(&self.cluster));
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "trouble {number}, {trouble:?}: node {} was promoted after {took:.2?}:\n{told}",
+                    pair.replica
+                );
+            }
+            assert!(was_promoted, "not within {SOON:?}: a promotion");
+            all.push(took);
             self.pairs[at] = Pair { primary: pair.replica, replica: pair.primary, ..*pair };
         }
         Some(all)
