@@ -3,7 +3,6 @@
 //! The order of the checks and the texts are Redis's; tools look for both. What a command must
 //! know of the data set (are there keys?) comes with it, as the bus knows no data.
 
-use super::gossip::FORGET_FOR;
 use super::{Address, FailoverMode, Member, NodeKey};
 use crate::clock::Now;
 use crate::cluster::{Epoch, Move, NodeFlags, NodeId, OpenSlot, Slot, SlotSet};
@@ -216,7 +215,7 @@ impl Member {
             Some(key) if self.view.myself().primary == Some(key) => Err(Refusal::ForgetMyPrimary),
             Some(key) => {
                 let id = self.view.node(key).id;
-                self.forgotten.insert(id, now.instant + FORGET_FOR);
+                self.forgotten.insert(id, now.instant + self.options.forget_for);
                 self.forget(key);
                 Ok(())
             }

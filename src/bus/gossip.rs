@@ -18,7 +18,7 @@ const DRAWN: usize = 5;
 const TICKS_PER_DRAW: u64 = 10;
 /// How far ahead of our clock the time of a PONG may be that gossip tells of.
 const CLOCK_SKEW_MAX_MS: u64 = 500;
-/// For how long a node that was forgotten stays forgotten.
+/// For how long a node that was forgotten stays forgotten, unless it is said otherwise.
 pub(super) const FORGET_FOR: Duration = Duration::from_secs(60);
 
 impl Member {
@@ -388,7 +388,7 @@ impl Member {
                     }
                 }
                 Extension::ForgottenNode { node, ttl_secs } => {
-                    let for_how_long = Duration::from_secs(*ttl_secs).min(FORGET_FOR);
+                    let for_how_long = Duration::from_secs(*ttl_secs).min(self.options.forget_for);
                     match self.view.key(node) {
                         Some(NodeKey::MYSELF) | None => {}
                         Some(forgotten) if self.view.myself().primary == Some(forgotten) => {}

@@ -53,6 +53,8 @@ pub struct Options {
     /// The same for one whose last writes may not have been on disk when it ended
     /// (`cluster-stale-restart-guard`).
     pub stale_restart_guard: bool,
+    /// For how long a node that was forgotten stays forgotten (`cluster-blacklist-ttl`).
+    pub forget_for: Duration,
     /// How long CLUSTER FAILOVER may take.
     pub manual_failover_timeout: Duration,
     /// The name that people gave this node (`cluster-announce-human-nodename`).
@@ -85,6 +87,7 @@ impl Options {
             replication_ping_period: Duration::from_secs(10),
             empty_restart_guard: true,
             stale_restart_guard: true,
+            forget_for: super::gossip::FORGET_FOR,
             manual_failover_timeout: super::manual::TIMEOUT,
             human_name: None,
             allow_from: Vec::new(),

@@ -280,6 +280,7 @@ fn options(directives: &Directives, host: &dyn Host) -> Options {
             0 => LINK_BUFFER_MAX,
             bytes => bytes,
         },
+        forget_for: Duration::from_secs(directives.number("cluster-blacklist-ttl") as u64),
         manual_failover_timeout: millis("cluster-manual-failover-timeout").unwrap_or_default(),
         require_full_coverage: directives.is("cluster-require-full-coverage"),
         allow_reads_when_down: directives.is("cluster-allow-reads-when-down"),

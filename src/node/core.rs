@@ -318,6 +318,8 @@ impl Core {
             server.rates.commands.sample(stats.commands, elapsed);
             server.rates.input.sample(stats.input_bytes, elapsed);
             server.rates.output.sample(stats.output_bytes, elapsed);
+            server.rates.replica_input.sample(stats.replica_input_bytes, elapsed);
+            server.rates.replica_output.sample(stats.replica_output_bytes, elapsed);
         }
         self.serve_ready(now);
         if std::mem::take(&mut self.server.slots_changed) {

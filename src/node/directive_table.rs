@@ -73,7 +73,15 @@ pub(super) const TABLE: &[Directive] = &[
     D::text("cluster-announce-ip", ""),
     D::int("cluster-announce-port", 0, 65535, "0"),
     D::int("cluster-announce-tls-port", 0, 65535, "0"),
+    D::int("cluster-blacklist-ttl", 0, I32, "60"),
     D::text("cluster-config-file", "nodes.conf").at_start(),
+    D::only(
+        "cluster-config-save-behavior",
+        "sync",
+        "a node that cannot save its part in the cluster must not go on with it",
+    ),
+    D::only("cluster-databases", "1", "in a cluster this node has database 0 and no other")
+        .at_start(),
     D::flag("cluster-empty-restart-guard", "yes"),
     D::flag("cluster-enabled", "no").at_start(),
     D::bytes("cluster-link-sendbuf-limit", 0, "0"),
@@ -86,6 +94,7 @@ pub(super) const TABLE: &[Directive] = &[
     D::flag("cluster-replica-no-failover", "no").alias("cluster-slave-no-failover"),
     D::int("cluster-replica-validity-factor", 0, I32, "10").alias("cluster-slave-validity-factor"),
     D::flag("cluster-require-full-coverage", "yes"),
+    D::only("cluster-slot-stats-enabled", "no", "the use of single slots is not counted"),
     D::flag("cluster-stale-restart-guard", "yes"),
     D::flag("crash-log-enabled", "yes"),
     D::flag("crash-memcheck-enabled", "yes"),

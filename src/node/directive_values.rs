@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Bytes(i64),
     BytesOrPercent,
     OneOf(&'static [&'static str]),
+    /// One value of those that another server knows, and why no other.
+    Only(&'static str, &'static str),
     /// Any of these; the first means none of the others.
     AnyOf(&'static [&'static str]),
     Text,
@@ -62,6 +64,10 @@ impl Kind {
             }
             Kind::BytesOrPercent => bytes_or_percent(text),
             Kind::OneOf(words) => one_of(words, text).map(|word| Value::Text(word.to_owned())),
+            Kind::Only(value, _) if value.eq_ignore_ascii_case(text) => {
+                Ok(Value::Text(value.to_owned()))
+            }
+            Kind::Only(value, why) => Err(format!("only '{value}' is supported: {why}")),
             Kind::AnyOf(words) => any_of(words, text),
             Kind::Text | Kind::Words => Ok(Value::Text(text.to_owned())),
             Kind::FileName if text.contains('/') => {

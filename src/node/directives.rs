@@ -51,6 +51,11 @@ impl Directive {
         Self::new(name, Kind::OneOf(words), default)
     }
 
+    /// A directive of another server of which this one has a single value, and why no other.
+    pub(super) const fn only(name: &'static str, value: &'static str, why: &'static str) -> Self {
+        Self::new(name, Kind::Only(value, why), value)
+    }
+
     /// The first of the words is the default: none of the others.
     pub(super) const fn any_of(name: &'static str, words: &'static [&'static str]) -> Self {
         Self::new(name, Kind::AnyOf(words), words[0])
@@ -352,6 +357,11 @@ mod tests {
                 "appendfsync",
                 "zzz",
                 "argument(s) must be one of the following: everysec, always, no",
+            ),
+            (
+                "cluster-slot-stats-enabled",
+                "yes",
+                "only 'no' is supported: the use of single slots is not counted",
             ),
             ("save", "1 2 3", "Invalid save parameters"),
             ("save", "1 -2", "Invalid save parameters"),

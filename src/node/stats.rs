@@ -112,4 +112,6 @@ pub(super) struct Rates {
     pub(super) commands: Rate,
     pub(super) input: Rate,
     pub(super) output: Rate,
+    pub(super) replica_input: Rate,
+    pub(super) replica_output: Rate,
 }

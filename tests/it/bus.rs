@@ -168,6 +168,9 @@ fn redis_cli_creates_checks_and_reshards_a_cluster_of_ours() {
     let Some(text) = redis_cli(&["--cluster", "create", a, b, c, "--cluster-yes"]) else { return };
     assert!(text.contains("[OK] All 16384 slots covered."), "{text}");
     await_agreement(&nodes.iter().collect::<Vec<_>>());
+    wait_for("two links to each of the others", WITHIN, || {
+        nodes[0].info("cluster_connections") == "4"
+    });
 
     let (from, to) = (id(&nodes[0]), id(&nodes[2]));
     let reshard = ["--cluster", "reshard", b, "--cluster-from", &from, "--cluster-to", &to];

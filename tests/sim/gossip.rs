@@ -65,6 +65,69 @@ fn slots_claimed_twice_under_one_epoch_end_with_one_owner() {
     }
 }
 
+/// Two operators, or one who is quick: both take the same epoch, and neither loses anything by it.
+#[test]
+fn nodes_that_bump_their_epochs_at_once_end_with_epochs_of_their_own() {
+    for seed in 0..10 {
+        let mut world = World::new(seed, 5);
+        world.checkers.operators_are_at_work = true;
+        world.form(5);
+        let slots = |world: &World| -> Vec<SlotSet> {
+            let own = |host: &crate::world::Host| host.member.view().myself().slots().clone();
+            world.hosts.iter().map(own).collect()
+        };
+        let before = slots(&world);
+        let epoch =
+            |world: &World, host: usize| world.hosts[host].member.view().myself().config_epoch;
+        let highest = (0..5).map(|host| epoch(&world, host)).max();
+        // Those that do not have the highest yet.
+        let bumping: Vec<usize> =
+            (0..5).filter(|&host| Some(epoch(&world, host)) != highest).collect();
+        for host in &bumping {
+            world.apply(*host, Change::BumpEpoch).expect("always taken");
+        }
+        assert_eq!(epoch(&world, bumping[0]), epoch(&world, bumping[1]), "nobody has heard of it");
+        world.run_until("epochs of their own", Duration::from_secs(10), |world| {
+            let epochs: std::collections::BTreeSet<Epoch> =
+                (0..5).map(|host| epoch(world, host)).collect();
+            epochs.len() == 5 && world.agrees_and_is_ok()
+        });
+        assert!(bumping.iter().all(|host| Some(epoch(&world, *host)) > highest));
+        assert_eq!(slots(&world), before, "seed {seed}");
+    }
+}
+
+/// A tool raises the owner's epoch, and then gives the slot to its importer. What the tool was told at the
+/// one node is on its way to the other; when it is there first, the importer's claim is the newer one.
+#[test]
+fn a_slot_is_its_importers_where_its_owner_has_bumped_its_epoch_just_before() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 4);
+        world.checkers.operators_are_at_work = true;
+        world.form(3);
+        let (from, to) = (world.id(0).to_string(), world.id(3).to_string());
+        let moving = slot(17);
+        world.apply(3, Change::Importing(moving, from)).expect("not its own");
+        world.apply(0, Change::Migrating(moving, to.clone())).expect("its own");
+        world.apply(0, Change::BumpEpoch).expect("always taken");
+        // The longest that a packet of this world takes.
+        world.run(Duration::from_millis(20));
+        let assign = || Change::Assign { slot: moving, node: to.clone(), has_keys: false };
+        world.apply(3, assign()).expect("it imports it");
+        let epoch = |host: usize| world.hosts[host].member.view().myself().config_epoch;
+        assert!(epoch(3) > epoch(0), "seed {seed}");
+        world.run(Duration::from_millis(50));
+        world.apply(0, assign()).expect("it has no keys of it");
+        world.run_until("it has moved", Duration::from_secs(5), |world| {
+            world.agrees_and_is_ok()
+                && world.hosts.iter().all(|host| {
+                    let view = host.member.view();
+                    view.owner(moving).is_some_and(|key| view.node(key).id.to_string() == to)
+                })
+        });
+    }
+}
+
 #[test]
 fn a_slot_that_was_moved_belongs_to_its_importer_everywhere() {
     let mut world = World::new(3, 4);
