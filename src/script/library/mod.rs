@@ -1,1 +1,30 @@
 //! The libraries that scripts have besides Lua's own.
+//!
+//! They do what those of Redis 7.0 do, to the byte, the words of their errors included: scripts
+//! keep what they make and compare what they catch. Each is a table of functions. Nothing in them
+//! asks for memory that a script's argument announces without having brought it, and nothing
+//! recurses as deep as a script's data.
+#![allow(dead_code, unused_imports, reason = "the interpreter takes the libraries in as a whole")]
+
+mod arguments;
+mod bit;
+mod errors;
+mod layout;
+
+use mlua::{Lua, Table};
+
+pub(in crate::script) use errors::{catch_as_text, raised};
+
+/// How many values a function can have on its stack at once: arguments, results, and tables that it
+/// is inside of. It is 8000 in Lua 5.1, of which the call itself takes some.
+const STACK_SLOTS: usize = 7990;
+
+/// Every library, by the name that it has among a script's globals.
+///
+/// What they raise is no string for Lua until it is caught: see [`catch_as_text`].
+pub(super) fn all(lua: &Lua) -> mlua::Result<Vec<(&'static str, Table)>> {
+    Ok(vec![("bit", bit::install(lua)?), ("struct", layout::install(lua)?)])
+}
+
+#[cfg(test)]
+mod tests;
