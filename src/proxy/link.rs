@@ -389,46 +389,27 @@ impl Link {
     /// The link must be closed.
     #[inline]
     pub fn next_answer(&mut self) -> Result<Option<Answer>, LinkError> {
-        loop {
-            let bytes = &self.input[self.input_at..];
-            if bytes.is_empty() {
-                return Ok(None);
-            }
-            let Some(len) = self.scanner.scan(bytes, &self.limits)? else { return Ok(None) };
-            let at = self.input_at;
-            self.input_at += len;
-            match &mut self.phase {
-                Phase::Ready => {
-                    // We subscribe to nothing on this connection, so a push is no answer to us.
-                    if self.input[at] == b'>' {
-                        let of = self.tracker.ok_or(LinkError::Unexpected)?;
-                        let expect = Expect::pushed_to(of, self.silent_since);
-                        return Ok(Some(Answer { expect, at, len }));
-                    }
-                    let expect = self.expected.pop_front().ok_or(LinkError::Unexpected)?;
-                    if expect.kind == ExpectKind::Retry {
-                        self.retrying -= 1;
-                    }
-                    return Ok(Some(Answer { expect, at, len }));
-                }
-                Phase::Handshaking(handshake) => {
-                    let reply = &self.input[at..at + len];
-                    if handshake.answered(reply, &mut self.handshake_out)? {
-                        self.node_client = handshake.client_id();
-                        self.refused_further = handshake.refused();
-                        self.phase = Phase::Ready;
-                    }
-                }
-                Phase::Connecting | Phase::Closed => return Err(LinkError::Unexpected),
-            }
+        let Some(Range { start: at, end }) = self.next_frame()? else { return Ok(None) };
+        let len = end - at;
+        // We subscribe to nothing on this connection, so a push is no answer to us.
+        if self.input[at] == b'>' {
+            let of = self.tracker.ok_or(LinkError::Unexpected)?;
+            let expect = Expect::pushed_to(of, self.silent_since);
+            return Ok(Some(Answer { expect, at, len }));
         }
+        let expect = self.expected.pop_front().ok_or(LinkError::Unexpected)?;
+        if expect.kind == ExpectKind::Retry {
+            self.retrying -= 1;
+        }
+        Ok(Some(Answer { expect, at, len }))
     }
 
-    /// The next whole frame of a connection that carries subscriptions: where it lies in the
-    /// input. Handshake replies are taken here.
+    /// Where the next whole reply lies in the input, or frame, if the connection carries subscriptions.
+    /// Handshake replies are taken here.
     ///
     /// # Errors
     /// The link must be closed.
+    #[inline]
     pub(crate) fn next_frame(&mut self) -> Result<Option<Range<usize>>, LinkError> {
         loop {
             let bytes = &self.input[self.input_at..];
@@ -442,6 +423,8 @@ impl Link {
                 Phase::Ready => return Ok(Some(at..at + len)),
                 Phase::Handshaking(handshake) => {
                     if handshake.answered(&self.input[at..at + len], &mut self.handshake_out)? {
+                        self.node_client = handshake.client_id();
+                        self.refused_further = handshake.refused();
                         self.phase = Phase::Ready;
                     }
                 }

@@ -109,10 +109,16 @@ impl Host for Process {
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{}.tmp", std::process::id()));
         let beside = Path::new(&beside);
-        let mut file = std::fs::File::create(beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(beside, path)
+        let replace = || {
+            let mut file = std::fs::File::create(beside)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(beside, path)
+        };
+        replace().inspect_err(|_| {
+            // Half of a file must not stay behind and fill the disk further.
+            let _ = std::fs::remove_file(beside);
+        })
     }
 
     fn replace_file(

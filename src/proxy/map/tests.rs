@@ -75,7 +75,7 @@ fn of_two_stories_of_a_slot_the_one_is_believed_whose_teller_must_know() {
         view(&rows)
     };
     let (moved, own_word) = ("a MOVED to B", "B says that it has it");
-    let rows: &[(&str, &str, u16, bool, (u64, u64), u64, u16)] = &[
+    let rows = [
         ("a third node repeats what is old", moved, c, false, (3, 2), 1, b),
         ("so it does after B has said so", own_word, c, false, (3, 3), 1, b),
         ("it has heard", moved, c, true, (3, 2), 1, b),
@@ -86,7 +86,7 @@ fn of_two_stories_of_a_slot_the_one_is_believed_whose_teller_must_know() {
         ("so it has after B had said so", own_word, c, false, (4, 3), 1, a),
         ("a third node has not heard for too long", moved, c, false, (3, 2), 15_000, a),
     ];
-    for &(name, learned, by, at_b, epochs, after, expected) in rows {
+    for (name, learned, by, at_b, epochs, after, expected) in rows {
         let (map, mut clock) = (ClusterMap::default(), clock());
         // B's claim is as old as A's where it tells of it, else the change would be doubted.
         let before = if learned == own_word { (3, 3) } else { (3, 2) };

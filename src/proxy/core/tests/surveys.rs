@@ -2,6 +2,14 @@
 
 use super::world::{A, B, NODE_A, NODE_B, World};
 
+/// Both are asked at the end of a round, and say that their slots are the ones of its beginning.
+fn both_keep_their_slots(world: &mut World) {
+    assert_eq!(world.asked(NODE_A), "CLUSTER NODES");
+    assert_eq!(world.asked(NODE_B), "CLUSTER NODES");
+    world.say(NODE_A, &told(A, 1, "0-8191"));
+    world.say(NODE_B, &told(B, 2, "8192-16383"));
+}
+
 /// What a node tells of itself.
 fn told(id: &str, epoch: u64, slots: &str) -> String {
     let line = format!("{id} 127.0.0.1:7000@17000 myself,master - 0 0 {epoch} connected {slots}\n");
@@ -30,12 +38,7 @@ fn the_last_page_waits_for_what_every_node_says() {
     assert_eq!(world.asked(NODE_A), "SCAN 0 COUNT 5");
     world.say(NODE_A, "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nb\r\n");
     assert_eq!(world.told(client), "");
-    assert_eq!(
-        (world.asked(NODE_A), world.asked(NODE_B)),
-        ("CLUSTER NODES".into(), "CLUSTER NODES".into())
-    );
-    world.say(NODE_A, &told(A, 1, "0-8191"));
-    world.say(NODE_B, &told(B, 2, "8192-16383"));
+    both_keep_their_slots(&mut world);
     assert_eq!(world.told(client), "*2|$1|0|*1|$1|b|");
 }
 
@@ -62,10 +65,7 @@ fn a_page_with_few_keys_goes_on_with_the_next_node() {
     world.say(NODE_B, "*2\r\n$1\r\n0\r\n*0\r\n");
     assert_eq!(world.asked(NODE_A), "SCAN 0");
     world.say(NODE_A, "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nc\r\n");
-    assert_eq!(world.asked(NODE_A), "CLUSTER NODES");
-    assert_eq!(world.asked(NODE_B), "CLUSTER NODES");
-    world.say(NODE_A, &told(A, 1, "0-8191"));
-    world.say(NODE_B, &told(B, 2, "8192-16383"));
+    both_keep_their_slots(&mut world);
     assert_eq!(world.told(other), "*2|$1|0|*1|$1|c|");
 }
 
