@@ -104,8 +104,10 @@ impl Position {
 
     /// The nodes that the round visits after the one at hand.
     pub(super) fn visits_then(&mut self, stops: &[Slot]) {
-        let at = self.page.and_then(|(slot, _)| stops.iter().position(|stop| *stop == slot));
-        self.next = at.and_then(|at| stops.get(at + 1).copied());
+        // Not what follows its own place among them: its slot may have changed since it was asked, and
+        // then it has none.
+        let below = |page: Slot| stops.iter().copied().find(|stop| *stop < page);
+        self.next = self.page.and_then(|(page, _)| below(page));
     }
 
     /// The node that is asked for its page.

@@ -344,8 +344,18 @@ impl Changing {
         let teller = view.nodes.iter().find(|node| node.myself);
         let by = teller.map(|node| node.id);
         let from = teller.map_or(from, |node| &node.endpoint);
+        let ids: BTreeMap<&Endpoint, NodeId> =
+            view.nodes.iter().map(|node| (&node.endpoint, node.id)).collect();
         learned.retain(|slot, learned| {
-            learned.at > began || learned.stands_against(claims.get(slot), by, from, now)
+            let told = claims.get(slot).copied();
+            let stands = learned.at > began || learned.stands_against(told.as_ref(), by, from, now);
+            let known = before.get(slot).filter(|known| ids.get(&learned.to) == Some(&known.id));
+            if let Some(known) = known.filter(|_| stands)
+                && told.is_none_or(|told| told.id != known.id)
+            {
+                claims.insert(*slot, *known);
+            }
+            stands
         });
         let Some(teller) = teller.filter(|node| node.primary) else { return };
         for slot in teller.slots.iter() {
@@ -450,3 +460,5 @@ fn differences(old: &Topology, new: &Topology) -> Vec<String> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk_model;

@@ -139,6 +139,11 @@ impl Changes {
         }
     }
 
+    /// Whether any slot has changed since a round began.
+    pub(super) fn changed_since(&self, began: Began) -> bool {
+        self.latest >= began.at
+    }
+
     /// The beginning that a cursor names, which has its remainder only: the latest that can be.
     pub(super) fn began(&self, remainder: u64, again: bool) -> Began {
         let back = (self.clock + HORIZON - remainder % HORIZON) % HORIZON;

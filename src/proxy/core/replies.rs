@@ -262,7 +262,7 @@ impl Core {
         let expect = answer.expect;
         let session_id = SessionId(expect.session);
         let part = expect.part as usize;
-        let link = self.backends.link(id).expect("its answer is being read");
+        let link = self.backends.peek(id).expect("its answer is being read");
         let reply = link.bytes(answer);
         let session = &mut self.sessions[session_id.index()];
         let Some(entry) = session.pipeline.get_mut(expect.seq) else { return };
@@ -288,6 +288,13 @@ impl Core {
         }
         if let Some(publication) = gather.publication() {
             publication.answered_by(&link.endpoint, &self.shared.listeners);
+        }
+        if let Some(position) = gather.scan_position().filter(|position| position.is_page(part)) {
+            // Where a slot has changed while the page was under way, the nodes have other places.
+            let changes = &*self.shared.map.changes();
+            if changes.changed_since(position.began) {
+                position.visits_then(&changes.stops(self.backends.topology(), position.began));
+            }
         }
         match gather.answered(part, reply) {
             Ok(true) => self.finish_gather(session_id, expect.seq, now),

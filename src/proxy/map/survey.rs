@@ -37,6 +37,9 @@ impl ClusterMap {
             topology.nodes().filter_map(|(index, node)| Some((node.id?, index))).collect();
         let changes = &mut *self.changes();
         let mut open = BTreeMap::new();
+        let gives_up = |id: NodeId, slot: Slot| {
+            told.iter().any(|node| node.id == id && !node.slots.contains(slot))
+        };
         let mut answered = vec![false; topology.nodes().len()];
         for node in told {
             let index = by_id.get(&node.id).copied();
@@ -50,7 +53,15 @@ impl ClusterMap {
             for slot in node.slots.iter() {
                 match changing.claims.get(&slot) {
                     Some(known) if *known == claim => continue,
-                    Some(known) if known.id != claim.id && known.epoch > claim.epoch => continue,
+                    // Of an older claim only if the other has given the slot up: the new owner of
+                    // one that is given away has not always a higher epoch.
+                    Some(known)
+                        if known.id != claim.id
+                            && known.epoch > claim.epoch
+                            && !gives_up(known.id, slot) =>
+                    {
+                        continue;
+                    }
                     _ => {}
                 }
                 let over = changing.claims.insert(slot, claim).filter(|over| over.id != claim.id);

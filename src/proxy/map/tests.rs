@@ -266,6 +266,29 @@ fn what_the_nodes_tell_at_the_end_of_a_round_sends_a_walk_round_again() {
     assert_eq!(walk(&map, &mut clock, silent), [16_383, 100], "given up, and no word from B");
 }
 
+/// The old owner's epoch stays the higher one: whoever else is asked goes on to name it.
+#[test]
+fn a_slot_that_was_given_away_without_a_higher_epoch_sends_a_walk_round_again() {
+    const C: &str = "cccccccccccccccccccccccccccccccccccccccc";
+    let (map, mut clock) = (ClusterMap::default(), clock());
+    let nodes = |a, b| [(C, 7002, 1, "200-16383"), (A, 7000, 5, a), (B, 7001, 2, b)];
+    let before = nodes("0-99", "100-199");
+    map.publish(&view(&before), &at(7002), clock.tick(), clock.tick());
+    assert!(walk(&map, &mut clock, &before).is_empty());
+    // One that comes back with an old claim is not believed while the owner has the slot.
+    let both = nodes("0-99", "99-199");
+    assert!(walk(&map, &mut clock, &both).is_empty());
+    assert_eq!(owner(&map, 99), Some(7000));
+    let given = nodes("0-98", "99-199");
+    assert_eq!(walk(&map, &mut clock, &given), [199], "B has more");
+    assert_eq!(owner(&map, 99), Some(7001));
+    // C has not heard: the map stays, and walks end.
+    let told = map.publish(&view(&before), &at(7002), clock.tick(), clock.tick());
+    assert_eq!(told, Reading::Unchanged);
+    assert!(walk(&map, &mut clock, &given).is_empty());
+    assert_eq!(owner(&map, 99), Some(7001));
+}
+
 #[test]
 fn the_lowest_version_counts() {
     let map = ClusterMap::default();
