@@ -60,7 +60,7 @@ const LAYERS: &[(&str, &[&str], bool)] = &[
     ("store", &["cluster", "clock", "value"], false),
     ("bus", &["cluster", "clock"], false),
     ("replication", &["resp", "clock", "secret"], false),
-    ("script", &["resp"], false),
+    ("script", &["resp", "value"], false),
     (
         "node",
         &[

@@ -40,6 +40,13 @@ pub fn parse_weight(text: &[u8]) -> Option<f64> {
     (read.len == text.len() && !out_of_range && !read.number.is_nan()).then_some(read.number)
 }
 
+/// Reads the number that a text starts with, as `strtod` does, and how many bytes it takes: none if
+/// there is no number.
+pub fn parse_double_prefix(text: &[u8]) -> (f64, usize) {
+    let read = strtod(text);
+    (read.number, read.len)
+}
+
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }

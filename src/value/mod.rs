@@ -11,7 +11,7 @@ mod number;
 mod sha1;
 
 pub use digest::Digest;
-pub use double::{DoubleText, parse_double, parse_double_bound, parse_weight};
+pub use double::{DoubleText, parse_double, parse_double_bound, parse_double_prefix, parse_weight};
 pub use extended::Extended;
 pub use glob::{Case, glob_match};
 pub use number::parse_i64;

@@ -29,6 +29,11 @@ pub(in crate::script) fn raised(error: &Error) -> Option<&[u8]> {
     }
 }
 
+/// An error without a place in front: Lua's own words about what a function did.
+pub(super) fn bare_error(text: impl AsRef<[u8]>) -> Error {
+    Error::ExternalError(Arc::new(Raised(text.as_ref().to_vec())))
+}
+
 /// The error of the library function that runs: its text stands behind the line that called it.
 pub(super) fn error(lua: &Lua, text: impl AsRef<[u8]>) -> Error {
     let place = lua.inspect_stack(1, |caller| {
