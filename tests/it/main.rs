@@ -22,6 +22,7 @@ mod rdb;
 mod redis_py;
 mod replication;
 mod saving;
+mod script_answers;
 mod slow_disk;
 mod support;
 mod transcript;

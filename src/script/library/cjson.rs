@@ -60,14 +60,19 @@ const NULL: Value = Value::LightUserData(LightUserData(ptr::null_mut()));
 
 /// The table of its functions, with settings of their own.
 pub(in crate::script) fn install(lua: &Lua) -> mlua::Result<Table> {
+    functions(lua, lua.globals().raw_get("next")?)
+}
+
+/// The functions, which walk objects by Lua's own `next`.
+fn functions(lua: &Lua, next: Function) -> mlua::Result<Table> {
     let settings = Rc::new(Cell::new(Settings::default()));
     let table = lua.create_table()?;
-    let next: Function = lua.globals().raw_get("next")?;
     let own = settings.clone();
+    let walk = next.clone();
     table.raw_set(
         "encode",
         lua.create_function(move |lua, values: MultiValue| {
-            encode::encode(lua, &own.get(), &next, values)
+            encode::encode(lua, &own.get(), &walk, values)
         })?,
     )?;
     let own = settings.clone();
@@ -84,7 +89,10 @@ pub(in crate::script) fn install(lua: &Lua) -> mlua::Result<Table> {
     table.raw_set("encode_keep_buffer", setting(lua, &settings, 1, keep_buffer)?)?;
     table.raw_set("encode_invalid_numbers", setting(lua, &settings, 1, encode_invalid)?)?;
     table.raw_set("decode_invalid_numbers", setting(lua, &settings, 1, decode_invalid)?)?;
-    table.raw_set("new", lua.create_function(|lua, _: MultiValue| install(lua))?)?;
+    table.raw_set(
+        "new",
+        lua.create_function(move |lua, _: MultiValue| functions(lua, next.clone()))?,
+    )?;
     table.raw_set("null", NULL)?;
     table.raw_set("_NAME", "cjson")?;
     table.raw_set("_VERSION", "2.1.0")?;
