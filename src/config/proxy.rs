@@ -196,7 +196,8 @@ impl ProxyConfig {
         );
         check(!self.listen.is_empty(), "listen", "is empty; expected ADDRESS:PORT".to_owned());
         check(
-            self.http.is_none_or(|http| !self.listen.contains(&http)),
+            // Port 0 is any free one: another each time.
+            self.http.is_none_or(|http| http.port() == 0 || !self.listen.contains(&http)),
             "http",
             "is an address of `listen`, too".to_owned(),
         );

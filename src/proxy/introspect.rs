@@ -1,6 +1,7 @@
 //! What the proxy shows of itself and of its clients, in the words of one Redis server.
 
 use super::local::{self, Env};
+use super::options::Options;
 use super::session::{Client, Replies};
 use super::tracking;
 use crate::cluster::{Endpoint, Slot};
@@ -104,16 +105,15 @@ pub(super) fn client(client: &mut Client, request: &Request<'_>, spec: &Spec, ou
     }
 }
 
-/// CONFIG GET: what of a server's parameters is true of the proxy.
-pub(super) fn config_get(request: &Request<'_>, env: &Env<'_>, reply: &mut Encoder<'_>) {
-    let options = env.options;
+/// What of a server's parameters is true of the proxy, in alphabetical order.
+pub(super) fn parameters(options: &Options, databases: u32) -> [(&'static str, String); 13] {
     let slow_us = match options.slow_after {
         Duration::ZERO => "-1".to_owned(),
         after => after.as_micros().to_string(),
     };
-    let parameters: [(&str, String); 13] = [
+    [
         ("appendonly", "no".to_owned()),
-        ("databases", env.map.databases().to_string()),
+        ("databases", databases.to_string()),
         ("latency-monitor-threshold", "0".to_owned()),
         ("maxclients", options.clients_max.to_string()),
         ("maxmemory", "0".to_owned()),
@@ -125,7 +125,12 @@ pub(super) fn config_get(request: &Request<'_>, env: &Env<'_>, reply: &mut Encod
         ("slowlog-max-len", options.slow_kept.to_string()),
         ("tcp-keepalive", "300".to_owned()),
         ("timeout", options.idle_timeout.as_secs().to_string()),
-    ];
+    ]
+}
+
+/// CONFIG GET.
+pub(super) fn config_get(request: &Request<'_>, env: &Env<'_>, reply: &mut Encoder<'_>) {
+    let parameters = parameters(env.options, env.map.databases());
     let shown: Vec<_> = parameters
         .iter()
         .filter(|(name, _)| {

@@ -81,10 +81,12 @@ fn two_elections_in_one_epoch_are_decided_soon() {
 
 /// Of all that elections consist of, four in ten are lost, each with the connection that it was sent on: requests, votes,
 /// and the news of the failure. Who has not answered is asked again, and nobody waits for another election.
+/// `KEYWAY_SEEDS` says how many are tried, as in `make soak`, which tries 500.
 #[test]
 fn packets_that_are_lost_around_an_election_do_not_delay_it_for_long() {
+    let seeds = std::env::var("KEYWAY_SEEDS").ok().and_then(|text| text.parse().ok());
     let (mut worst, mut lost, mut repeated) = (Duration::ZERO, 0, 0);
-    for seed in 0..40 {
+    for seed in 0..seeds.unwrap_or(20_u64).min(500) {
         let mut world = World::new(seed, 8);
         world.form_with_replicas(5);
         world.losses = 40;

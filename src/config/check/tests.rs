@@ -14,6 +14,13 @@ fn nothing_written_means_every_default() {
 }
 
 #[test]
+fn port_0_is_another_port_each_time() {
+    let text = "listen: 127.0.0.1:0\nhttp: 127.0.0.1:0\n";
+    let config = check_proxy("f.yaml", text).unwrap_or_else(|p| panic!("{}", p[0]));
+    assert_eq!(config.http, Some(config.listen[0]));
+}
+
+#[test]
 fn every_mistake_is_told_and_not_only_the_first() {
     let text = "\
 listen: 127.0.0.1
