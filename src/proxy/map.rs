@@ -61,6 +61,8 @@ struct Changing {
     learned: BTreeMap<Slot, Learned>,
     /// The highest config epoch behind each slot's owner.
     claims: BTreeMap<Slot, Claim>,
+    /// Slots that went to someone whom the map does not know as their owner, since when.
+    unheard: BTreeMap<Slot, Instant>,
     last_believed: Option<Instant>,
     /// Readings in a row that were not believed, and who gave them.
     doubted: Vec<Endpoint>,
@@ -259,6 +261,11 @@ impl ClusterMap {
         if !unchanged || !same_nodes {
             self.current.store(next.clone());
         }
+        for slot in Slot::all() {
+            if old.owner(slot).is_some() && next.owner(slot).is_none() {
+                changing.not_heard(slot, now);
+            }
+        }
         // After it is stored: a walk that begins later sees it.
         self.note_changes(&claims_before, &changing.claims, &old, &next);
         if unchanged { Reading::Unchanged } else { Reading::Changed(changes) }
@@ -330,6 +337,16 @@ impl ClusterMap {
 }
 
 impl Changing {
+    /// More is known of this slot than the map says. Since when.
+    fn not_heard(&mut self, slot: Slot, now: Instant) -> Instant {
+        let since = self.unheard.entry(slot).or_insert(now);
+        if now.saturating_duration_since(*since) > HEARSAY_MAX * 2 {
+            // That was another time.
+            *since = now;
+        }
+        *since
+    }
+
     /// Keeps of what was learned what stands against this reading, and learns what its teller says of
     /// itself.
     fn weigh(

@@ -10,10 +10,13 @@
 //! A slot that stays open must not keep a walk going for ever. Its keys travel one way, so once
 //! its source was visited, a visit of its target finds all that had left in time.
 //!
+//! A target may own no slot yet. A round that visits it names it by a slot that is open to it, which
+//! then names nobody else.
+//!
 //! The time is kept in units long enough to fit a cursor. Changes and rounds within one unit are
 //! told apart by letting the clock run ahead of the time, but not far.
 
-use crate::cluster::{Endpoint, NodeId, Slot, Topology};
+use crate::cluster::{Endpoint, NodeId, NodeIndex, Slot, Topology};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Seconds of a unit.
@@ -43,6 +46,8 @@ pub(super) struct Changes {
     latest: u64,
     stamps: Vec<u64>,
     open: BTreeMap<Slot, Open>,
+    /// Slots that went to someone whom the map does not know as their owner.
+    unheard: BTreeSet<Slot>,
     /// The rounds after the first of all walks, by when they began.
     rounds: BTreeMap<u64, Round>,
 }
@@ -62,6 +67,8 @@ struct Round {
     sources: BTreeSet<Endpoint>,
     /// Where keys of open slots go whose sources were visited in the round before.
     targets: BTreeSet<Endpoint>,
+    /// Until it is known who has a slot: it may visit nobody.
+    waits: bool,
 }
 
 /// A round of a walk.
@@ -80,6 +87,7 @@ impl Default for Changes {
             latest: 0,
             stamps: vec![0; Slot::COUNT],
             open: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             rounds: BTreeMap::new(),
         }
     }
@@ -108,6 +116,11 @@ impl Changes {
         for slot in Slot::all().filter(|&slot| topology.owner(slot) == Some(node)) {
             self.changed(slot);
         }
+        // It may be visited by these.
+        let id = topology.node(node).id;
+        let open = self.open.iter().filter(|(_, open)| Some(open.to) == id);
+        let slots: Vec<Slot> = open.map(|(slot, _)| *slot).collect();
+        slots.into_iter().for_each(|slot| self.changed(slot));
     }
 
     /// The slots that are open, with their sources and targets, as all nodes have told.
@@ -115,6 +128,9 @@ impl Changes {
         let old = std::mem::take(&mut self.open);
         for (&slot, &(from, to)) in seen {
             let known = old.get(&slot).filter(|open| (open.from, open.to) == (from, to));
+            if known.is_none() && old.contains_key(&slot) {
+                self.changed(slot);
+            }
             let since = known.map_or(self.clock, |open| open.since);
             self.latest = self.latest.max(since);
             self.open.insert(slot, Open { from, to, since });
@@ -123,6 +139,12 @@ impl Changes {
             // Given up, perhaps: then keys may have come back.
             self.changed(slot);
         }
+    }
+
+    /// Some slots went to someone whom the map does not know as their owner, and who was not asked.
+    pub(super) fn set_unheard(&mut self, slots: BTreeSet<Slot>) {
+        slots.iter().for_each(|slot| self.changed(*slot));
+        self.unheard = slots;
     }
 
     /// A walk begins.
@@ -158,17 +180,39 @@ impl Changes {
         let mut seen = vec![false; topology.nodes().len()];
         let mut stops = Vec::new();
         for slot in Slot::all().rev().filter(|slot| self.stamps[slot.index()] < began.at) {
-            let Some(owner) = topology.owner(slot) else { continue };
-            if !std::mem::replace(&mut seen[owner.index()], true) {
-                let node = &topology.node(owner).endpoint;
-                let visited =
-                    |round: &Round| round.sources.contains(node) || round.targets.contains(node);
-                if round.is_none_or(visited) {
+            let visited = match self.target(topology, began, slot) {
+                Some(target) if owns_nothing(topology, target) => target,
+                Some(_) => continue,
+                None => {
+                    let Some(owner) = topology.owner(slot) else { continue };
+                    owner
+                }
+            };
+            if !std::mem::replace(&mut seen[visited.index()], true) {
+                let node = &topology.node(visited).endpoint;
+                if round.is_none_or(|round| round.visits(node)) {
                     stops.push(slot);
                 }
             }
         }
         stops
+    }
+
+    /// The node without slots that this one names in a round.
+    pub(super) fn guest(&self, topology: &Topology, began: Began, slot: Slot) -> Option<Endpoint> {
+        let target = self.target(topology, began, slot)?;
+        owns_nothing(topology, target).then(|| topology.node(target).endpoint.clone())
+    }
+
+    /// Where the keys of a slot go, if the round visits that node for it. The slot names no other node in that
+    /// round then, whatever the target owns: what it names must not change under a cursor.
+    fn target(&self, topology: &Topology, began: Began, slot: Slot) -> Option<NodeIndex> {
+        let round = self.round(began).filter(|round| !round.targets.is_empty())?;
+        let open = self.open.get(&slot).filter(|open| open.since < began.at)?;
+        let mut nodes = topology.nodes();
+        let (target, node) = nodes.find(|(_, node)| node.id == Some(open.to))?;
+        let visited = round.targets.contains(&node.endpoint);
+        (visited && self.stamps[slot.index()] < began.at).then_some(target)
     }
 
     /// Whom a round visits; none for everyone.
@@ -193,13 +237,25 @@ impl Changes {
                 }
             }
         }
+        next.waits = !self.unheard.is_empty();
+        let stops = self.stops(topology, began);
+        // Where every slot of a node names another, the node was not visited.
+        let left_out = |node: &Endpoint| {
+            let index = topology.find(node);
+            let named = |slot: &Slot| {
+                self.target(topology, began, *slot).is_none() && topology.owner(*slot) == index
+            };
+            self.round(began).is_some_and(|round| round.visits(node) && !round.targets.is_empty())
+                && index.is_some_and(|index| !owns_nothing(topology, index))
+                && !stops.iter().any(named)
+        };
         let endpoint = |id: NodeId| {
             let mut nodes = topology.nodes();
             nodes.find(|(_, node)| node.id == Some(id)).map(|(_, node)| node.endpoint.clone())
         };
         for open in self.open.values() {
             let Some(from) = endpoint(open.from) else { continue };
-            if open.since >= began.at {
+            if open.since >= began.at || left_out(&from) {
                 next.sources.insert(from);
             } else if self.round(began).is_none_or(|round| round.sources.contains(&from)) {
                 next.targets.extend(endpoint(open.to));
@@ -214,11 +270,22 @@ impl Changes {
         let round = self.rounds.entry(self.clock).or_default();
         round.sources.append(&mut next.sources);
         round.targets.append(&mut next.targets);
+        round.waits |= next.waits;
         while self.rounds.len() > ROUNDS_MAX {
             self.rounds.pop_first();
         }
         Some(Began { at: self.clock, again: true })
     }
+}
+
+impl Round {
+    fn visits(&self, node: &Endpoint) -> bool {
+        self.sources.contains(node) || self.targets.contains(node)
+    }
+}
+
+fn owns_nothing(topology: &Topology, node: NodeIndex) -> bool {
+    Slot::all().all(|slot| topology.owner(slot) != Some(node))
 }
 
 #[cfg(test)]
@@ -326,6 +393,41 @@ mod tests {
         let next = changes.next_round(&topology, began, NOW).expect("the owners again");
         assert_eq!(stops(&topology, &changes, next), [29, 9]);
         assert_eq!(changes.next_round(&topology, next, NOW), None);
+    }
+
+    #[test]
+    fn a_target_that_owns_nothing_yet_is_visited_by_a_slot_that_is_open_to_it() {
+        let (topology, mut changes) = start();
+        for number in 20..30 {
+            topology.set_owner(slot(number), topology.find(&at(2)));
+        }
+        let first = changes.begin(NOW);
+        changes.set_open(&BTreeMap::from([(slot(9), (id(1), id(3)))]));
+        let second = changes.next_round(&topology, first, NOW).expect("keys may have left");
+        assert_eq!(stops(&topology, &changes, second), [9], "the source");
+        let third = changes.next_round(&topology, second, NOW).expect("keys may have arrived");
+        assert_eq!(stops(&topology, &changes, third), [9], "the target");
+        assert_eq!(changes.guest(&topology, third, slot(9)), Some(at(3)));
+        assert_eq!(changes.guest(&topology, second, slot(9)), None);
+        assert_eq!(changes.next_round(&topology, third, NOW), None);
+        // It comes to own the slot: who is in the middle of it begins again.
+        give(&topology, &mut changes, 9, 3);
+        assert!(stops(&topology, &changes, third).is_empty());
+        let fourth = changes.next_round(&topology, third, NOW).expect("node 3 has gained");
+        assert_eq!(stops(&topology, &changes, fourth), [9]);
+        assert_eq!(changes.guest(&topology, fourth, slot(9)), None, "it is its own");
+    }
+
+    #[test]
+    fn a_walk_waits_until_it_is_known_who_has_a_slot() {
+        let (topology, mut changes) = start();
+        topology.set_owner(slot(5), None);
+        let first = changes.begin(NOW);
+        changes.set_unheard(BTreeSet::from([slot(5)]));
+        let second = changes.next_round(&topology, first, NOW).expect("somebody has it");
+        assert!(stops(&topology, &changes, second).is_empty(), "there is nobody to visit");
+        changes.set_unheard(BTreeSet::new());
+        assert_eq!(changes.next_round(&topology, second, NOW), None);
     }
 
     #[test]

@@ -394,6 +394,7 @@ impl Core {
             true => gather.parts.iter().map(|part| self.route_read(part.slot, lane, now)).collect(),
             false => Vec::new(),
         };
+        let guest = self.guest_of(&mut gather, 0);
         let session = &mut self.sessions[id.index()];
         let caching = session.caching;
         let Session { input, decoder, pipeline, client, .. } = &mut *session;
@@ -422,9 +423,11 @@ impl Core {
         let mut not_sent = Vec::new();
         let sent = if unheard { 0 } else { gather.parts.len() };
         for part in 0..sent {
-            let route = match routes.get_mut(part) {
-                Some(route) => std::mem::replace(route, Err(NoRoute::Uncovered)),
-                None => self.backends.route(gather.parts[part].slot, lane, now),
+            let route = match (routes.get_mut(part), &guest) {
+                // A walk's page: it has one part.
+                (_, Some(guest)) => self.backends.route_to(guest, lane, now),
+                (Some(route), None) => std::mem::replace(route, Err(NoRoute::Uncovered)),
+                (None, None) => self.backends.route(gather.parts[part].slot, lane, now),
             };
             match route {
                 Ok(link) => {

@@ -226,8 +226,9 @@ impl Core {
                 gather.parts[part as usize].slot = other.unwrap_or(slot);
             }
         }
-        let route = match &target {
-            Some(target) => self.backends.route_to(&target.endpoint, lane, now),
+        let guest = self.guest_at(id, seq, part);
+        let route = match target.as_ref().map(|target| &target.endpoint).or(guest.as_ref()) {
+            Some(endpoint) => self.backends.route_to(endpoint, lane, now),
             None => self.route_to_slot(spec, slot, lane, now),
         };
         let session = &mut self.sessions[id.index()];

@@ -6,12 +6,12 @@
 //! target of a slot know that it is open.
 
 use super::{Core, SessionId};
-use crate::cluster::Slot;
-use crate::proxy::gather::{PartState, Verdict};
+use crate::cluster::{Endpoint, Slot};
+use crate::proxy::gather::{Gather, PartState, Verdict};
 use crate::proxy::lanes::Lane;
 use crate::proxy::link::{Expect, ExpectKind};
 use crate::proxy::route::add_survey;
-use crate::proxy::walks;
+use crate::proxy::walks::{self, Began};
 use crate::resp::{RequestDecoder, encode_request};
 use std::time::Instant;
 
@@ -44,12 +44,45 @@ impl Core {
         false
     }
 
+    /// The node without slots that a page of this slot is asked of.
+    pub(super) fn guest(&self, began: Began, slot: Slot) -> Option<Endpoint> {
+        if !began.again {
+            return None;
+        }
+        self.shared.map.changes().guest(self.backends.topology(), began, slot)
+    }
+
+    /// The same, of a part of a request.
+    pub(super) fn guest_of(&self, gather: &mut Gather, part: usize) -> Option<Endpoint> {
+        let slot = gather.parts.get(part)?.slot;
+        let position = gather.scan_position().filter(|position| position.is_page(part))?;
+        let began = position.began;
+        self.guest(began, slot)
+    }
+
+    /// The same, of a part that is sent again.
+    pub(super) fn guest_at(&mut self, id: SessionId, seq: u64, part: u32) -> Option<Endpoint> {
+        let entry = self.sessions[id.index()].pipeline.get_mut(seq)?;
+        let gather = entry.work.as_mut()?.gather.as_mut()?;
+        let slot = gather.parts.get(part as usize)?.slot;
+        let position = gather.scan_position().filter(|position| position.is_page(part as usize))?;
+        let began = position.began;
+        self.guest(began, slot)
+    }
+
     /// Asks the next node of a round for its keys.
     fn send_page(&mut self, id: SessionId, seq: u64, slot: Slot, now: Instant) {
         let entry = self.sessions[id.index()].pipeline.get(seq).expect("it is being judged");
         let spec = entry.spec;
         let lane = Lane { id: self.sessions[id.index()].lane, large: false };
-        let route = self.route_to_slot(spec, slot, lane, now);
+        let entry = self.sessions[id.index()].pipeline.get_mut(seq).expect("it is being judged");
+        let gather = entry.work.as_mut().and_then(|work| work.gather.as_mut());
+        let began = gather.and_then(|gather| gather.scan_position()).map(|position| position.began);
+        let guest = began.and_then(|began| self.guest(began, slot));
+        let route = match guest {
+            Some(guest) => self.backends.route_to(&guest, lane, now),
+            None => self.route_to_slot(spec, slot, lane, now),
+        };
         {
             let changes = &mut *self.shared.map.changes();
             let topology = self.backends.topology();

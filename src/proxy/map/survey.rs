@@ -1,9 +1,9 @@
 //! What has changed, for walks over all keys: by a reading of the map, and by what every owner of
 //! slots tells of itself at the end of a walk's round.
 
-use super::{Claim, ClusterMap, Learned};
+use super::{Claim, ClusterMap, HEARSAY_MAX, Learned};
 use crate::cluster::{NodeId, NodeIndex, Slot, Topology, ViewNode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 impl ClusterMap {
@@ -81,10 +81,33 @@ impl ClusterMap {
             }
         }
         changes.set_open(&open);
+        let mut unheard = BTreeSet::new();
         for slot in Slot::all() {
-            if topology.owner(slot).is_some_and(|owner| !answered[owner.index()]) {
+            let Some(owner) = topology.owner(slot) else {
+                if changing.unheard.contains_key(&slot) {
+                    unheard.insert(slot);
+                }
+                continue;
+            };
+            if !answered[owner.index()] {
                 changes.changed(slot);
+            } else if topology.node(owner).id.is_some_and(|id| gives_up(id, slot))
+                || open.get(&slot).is_some_and(|(_, to)| !by_id.contains_key(to))
+            {
+                unheard.insert(slot);
             }
         }
+        // They are somewhere else than the map says, or go where it knows nobody: it hears of that soon, and walks
+        // go on until then. But a slot may belong to nobody, or be open to a node that is gone.
+        let claimed = |slot: &Slot| told.iter().any(|node| node.slots.contains(*slot));
+        changing.unheard.retain(|slot, _| unheard.contains(slot) || !claimed(slot));
+        unheard.retain(|slot| {
+            let since = changing.not_heard(*slot, now);
+            !claimed(slot) && now.saturating_duration_since(since) < HEARSAY_MAX
+        });
+        if !unheard.is_empty() {
+            self.want_refresh();
+        }
+        changes.set_unheard(unheard);
     }
 }

@@ -289,6 +289,28 @@ fn a_slot_that_was_given_away_without_a_higher_epoch_sends_a_walk_round_again() 
     assert_eq!(owner(&map, 99), Some(7001));
 }
 
+/// Its new owner had none before, and so is not asked.
+#[test]
+fn a_slot_that_went_to_nobody_that_is_known_sends_a_walk_round_until_it_is_heard_of() {
+    let (map, mut clock) = (ClusterMap::default(), clock());
+    let before = [(A, 7000, 5, "0-16383")];
+    map.publish(&view(&before), &at(7000), clock.tick(), clock.tick());
+    assert!(walk(&map, &mut clock, &before).is_empty());
+    let given = [(A, 7000, 5, "0-99 101-16383")];
+    for _ in 0..3 {
+        assert_eq!(walk(&map, &mut clock, &given), [16_383], "B is not known");
+        assert!(map.take_refresh_wanted());
+    }
+    let after = [(A, 7000, 5, "0-99 101-16383"), (B, 7001, 6, "100")];
+    map.publish(&view(&after), &at(7000), clock.tick(), clock.tick());
+    assert!(walk(&map, &mut clock, &after).is_empty(), "a walk that begins now visits B");
+    // One that belongs to nobody is not waited for for ever.
+    let nobody = [(A, 7000, 5, "0-98 101-16383"), (B, 7001, 6, "100")];
+    assert_eq!(walk(&map, &mut clock, &nobody).len(), 1);
+    clock.0 += HEARSAY_MAX;
+    assert!(walk(&map, &mut clock, &nobody).is_empty());
+}
+
 #[test]
 fn the_lowest_version_counts() {
     let map = ClusterMap::default();

@@ -4,12 +4,15 @@
 use super::ClusterMap;
 use crate::cluster::{Endpoint, Epoch, NodeId, Slot, SlotSet, View, ViewNode};
 use crate::proxy::cursor::{Cursor, Position};
+use crate::proxy::walks::Began;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-const NODES: usize = 3;
+const NODES: usize = 4;
+/// Those that own slots at the beginning; the others are new.
+const OWNERS: usize = 3;
 const SLOTS: u16 = 24;
 /// Keys of a slot.
 const KEYS: u16 = 2;
@@ -53,7 +56,7 @@ impl Model {
         let own = |node: usize| {
             let mut slots = SlotSet::new();
             (0..SLOTS)
-                .filter(|s| usize::from(*s) % NODES == node)
+                .filter(|s| usize::from(*s) % OWNERS == node)
                 .for_each(|s| _ = slots.insert(slot(s)));
             ViewNode {
                 id: NodeId::parse(format!("{node:040x}").as_bytes()).expect("valid"),
@@ -199,9 +202,12 @@ impl Model {
     }
 
     /// The node that a page of this slot is asked of.
-    fn route(&mut self, slot: Slot) -> usize {
+    fn route(&mut self, began: Began, slot: Slot) -> usize {
         loop {
             let topology = self.map.current().load();
+            if let Some(guest) = self.map.changes().guest(&topology, began, slot) {
+                return usize::from(guest.port - 7000);
+            }
             if let Some(owner) = topology.owner(slot) {
                 return usize::from(topology.node(owner).endpoint.port - 7000);
             }
@@ -230,13 +236,13 @@ impl Model {
         let mut keys = Vec::new();
         let mut page = position.slot();
         while let Some(of) = page.take() {
-            let mut asked = self.route(of);
+            let mut asked = self.route(began, of);
             self.happens();
             if self.one_in(10) {
                 // Its connection is lost, and the page goes to whom the map names then.
                 self.map.count_loss(&at(asked));
                 self.happens();
-                asked = self.route(of);
+                asked = self.route(began, of);
             }
             let bucket = position.node_cursor();
             let held = self.nodes[asked].keys.iter();
@@ -255,7 +261,10 @@ impl Model {
             }
         }
         if position.is_round_over() {
-            for node in 0..NODES {
+            // Owners alone, as the map knows them by now.
+            let topology = self.map.current().load_full();
+            for (_, owner) in topology.shards() {
+                let node = usize::from(topology.node(owner).endpoint.port - 7000);
                 self.happens();
                 position.told.push(self.nodes[node].own.clone());
             }
