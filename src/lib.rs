@@ -29,3 +29,6 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit that this was built from: `unknown` where git could not say, `development` in
 /// builds that are not releases.
 pub const COMMIT: &str = env!("KEYWAY_COMMIT");
+
+/// The version of Redis whose behaviour a node's is: clients and scripts choose what they use by it.
+pub const REDIS_VERSION: &str = "7.2.4";

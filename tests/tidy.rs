@@ -134,7 +134,7 @@ const LAYERS: &[(&str, &[&str], bool)] = &[
 ];
 
 /// Constants of the crate's root, which belong to nobody.
-const ROOT_ITEMS: &[&str] = &["VERSION", "COMMIT"];
+const ROOT_ITEMS: &[&str] = &["VERSION", "COMMIT", "REDIS_VERSION"];
 
 /// The line of [`LAYERS`] that a file falls under: `src/node/io/bus.rs` → `node/io`.
 fn layer(path: &Path) -> &'static (&'static str, &'static [&'static str], bool) {

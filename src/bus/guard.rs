@@ -37,7 +37,8 @@ pub(super) struct Guard {
 }
 
 impl Member {
-    /// To be called once the data has been loaded, before the first input.
+    /// To be called once the data has been loaded, before any client is served. Others may have been spoken with
+    /// meanwhile: the silence is long enough for an election from then on.
     pub fn guard_restart(&mut self, now: Now, data: DataAtStart) {
         let myself = super::NodeKey::MYSELF;
         let may_be_saved = self.view.replicas_of(myself).next().is_some();

@@ -36,7 +36,7 @@ bits! {
         /// Allowed before AUTH.
         NO_AUTH = 14, "no_auth";
         /// May replicate though it only reads; COMMAND INFO does not show it.
-        MAY_REPLICATE = 15, "may_replicate";
+        MAY_REPLICATE = 15, "";
         /// Not inside MULTI.
         NO_MULTI = 16, "no_multi";
         /// Where its keys are depends on its arguments.

@@ -59,6 +59,8 @@ pub(super) enum Subject {
     Acknowledgements,
     /// The end of a migration: what comes then is its reply.
     Migration(MigrationId),
+    /// The end of a script that runs for long: what comes then is its reply.
+    Script,
 }
 
 impl Blocked {
@@ -67,10 +69,10 @@ impl Blocked {
         self.subject == Subject::Migration(id)
     }
 
-    /// Whether CLIENT UNBLOCK may end it: what is on its way to another server cannot be called
-    /// back.
+    /// Whether CLIENT UNBLOCK may end it: what is on its way to another server, or running, cannot
+    /// be called back.
     pub(super) fn can_be_ended(&self) -> bool {
-        !matches!(self.subject, Subject::Migration(_))
+        !matches!(self.subject, Subject::Migration(_) | Subject::Script)
     }
 }
 
@@ -158,7 +160,7 @@ impl Waiters {
                 self.acknowledgements.clients.insert(ticket, waiter);
                 self.acknowledgements.gone_too += 1;
             }
-            Subject::Migration(_) => {}
+            Subject::Migration(_) | Subject::Script => {}
         }
         Box::new(Blocked { spec, request, subject, until, timed_out, client, ticket })
     }
@@ -186,7 +188,7 @@ impl Waiters {
                 self.acknowledgements.clients.remove(&blocked.ticket);
                 self.acknowledgements.gone_too -= 1;
             }
-            Subject::Migration(_) => {}
+            Subject::Migration(_) | Subject::Script => {}
         }
     }
 

@@ -4,7 +4,7 @@ use super::error::CommandError;
 use super::server::Server;
 use super::session::Session;
 use crate::clock::Now;
-use crate::command::Spec;
+use crate::command::{Flags, Spec};
 use crate::resp::{Encoder, Protocol, Request};
 use crate::store::{Db, Expired, Keyspace};
 use std::time::Duration;
@@ -41,6 +41,10 @@ pub(super) struct Ctx<'a> {
     pub(super) blocks_again: bool,
     /// The key that has come, if that is why it runs again.
     pub(super) ready: Option<&'a [u8]>,
+    /// A script calls.
+    pub(super) in_script: bool,
+    /// What the script that runs, or is about to, makes of the flags of its command.
+    pub(super) script_flags: Flags,
 }
 
 impl<'a> Ctx<'a> {
@@ -65,6 +69,27 @@ impl<'a> Ctx<'a> {
             runs_again: false,
             blocks_again: false,
             ready: None,
+            in_script: false,
+            script_flags: Flags::NONE,
+        }
+    }
+
+    /// A call within this one, by a script: its reply goes elsewhere.
+    pub(super) fn nested<'b>(&'b mut self, out: Encoder<'b>) -> Ctx<'b> {
+        Ctx {
+            now: self.now,
+            out,
+            session: self.session,
+            keyspace: self.keyspace,
+            server: self.server,
+            clock: self.clock,
+            started: self.started,
+            in_transaction: true,
+            runs_again: false,
+            blocks_again: false,
+            ready: None,
+            in_script: true,
+            script_flags: Flags::NONE,
         }
     }
 
@@ -195,7 +220,7 @@ impl<'a> Ctx<'a> {
         }
         let threshold = self.server.settings.latency_threshold;
         if !threshold.is_zero() && took >= threshold {
-            let fast = spec.flags.contains(crate::command::Flags::FAST);
+            let fast = spec.flags.contains(Flags::FAST);
             let event = if fast { "fast-command" } else { "command" };
             self.server.latency_events.add(event, self.now.unix_ms / 1000, took);
         }
@@ -206,10 +231,14 @@ impl<'a> Ctx<'a> {
 
     #[cold]
     fn log_slow(&mut self, spec: &'static Spec, request: &Request<'_>, took: Duration) {
-        if spec.flags.contains(crate::command::Flags::SKIP_SLOWLOG) {
+        if spec.flags.contains(Flags::SKIP_SLOWLOG) {
             return;
         }
-        let client = (self.session.addresses.peer.to_string(), self.session.name.clone());
+        // Whoever runs the script is no client of what it calls, as in Redis.
+        let client = match self.in_script {
+            true => ("?:0".to_owned(), "".into()),
+            false => (self.session.addresses.peer.to_string(), self.session.name.clone()),
+        };
         let entries_max = self.server.settings.slowlog_entries_max;
         let seconds = self.now.unix_ms / 1000;
         self.server.slowlog.push((spec, request), seconds, took, client, entries_max);

@@ -181,26 +181,28 @@ impl Ctx<'_> {
         if spec.name == "exec" {
             return self.check_transaction_ownership();
         }
-        let server = &mut *self.server;
-        let Some(member) = &server.cluster else { return Ok(()) };
         if spec.keys.is_empty() {
             return Ok(());
         }
+        let Some(member) = &self.server.cluster else { return Ok(()) };
         // Keys that cannot be told: whoever runs the command refuses it with a text of its own.
         let Ok(keys) = command::keys(spec, request) else { return Ok(()) };
-        let access = Access {
-            writes: spec.flags.contains(Flags::WRITE),
-            readonly: self.session.readonly,
-            asking: self.session.asking || spec.flags.contains(Flags::ASKING),
-            moves: spec.name == "migrate",
-            channels: spec
-                .flags
-                .contains(Flags::PUBSUB)
-                .then_some(server.settings.channels_when_down),
-        };
+        let access = self.access_of(spec);
         let mut db = self.keyspace.db(0, self.now.unix_ms);
         let keys = keys.map(|key| request.arg(key.index));
         ownership::check(member, access, keys, |key| db.contains(key))
+    }
+
+    /// What a command that this client calls is allowed and wants.
+    pub(super) fn access_of(&self, spec: &Spec) -> Access {
+        let channels = self.server.settings.channels_when_down;
+        Access {
+            writes: self.flags_of(spec).contains(Flags::WRITE),
+            readonly: self.session.readonly,
+            asking: self.session.asking || spec.flags.contains(Flags::ASKING),
+            moves: spec.name == "migrate",
+            channels: spec.flags.contains(Flags::PUBSUB).then_some(channels),
+        }
     }
 
     /// EXEC: all keys of a transaction are in one slot, and that is still served here.

@@ -183,6 +183,9 @@ impl Core {
 
     /// A client has gone.
     pub fn disconnect(&mut self, id: ClientId) {
+        if self.server.scripts.orphan(id) {
+            return;
+        }
         if let Some(mut session) = self.server.clients.remove(id) {
             self.server.unblock(&mut session);
             self.server.pubsub.leave(&mut session);
@@ -294,6 +297,10 @@ impl Core {
     /// Looks after what nobody asks for: expiry, idle clients, the end of CLIENT PAUSE, figures.
     pub fn handle_tick(&mut self, now: Now) {
         self.turn = now.instant;
+        if self.server.scripts.is_busy() {
+            // Nothing changes under its hands.
+            return;
+        }
         let server = &mut self.server;
         if server.pause.is_some_and(|pause| now.instant >= pause.until) {
             server.unpause();

@@ -115,6 +115,9 @@ impl Ctx<'_> {
                 return Err(Refused { spec, line });
             }
         };
+        if spec.runs_script() {
+            self.script_flags = self.script_flags(spec, request);
+        }
         let refuse = |error: CommandError| Refused {
             spec: Some(spec),
             line: error.to_string().into_bytes(),
@@ -169,6 +172,11 @@ impl Ctx<'_> {
         if !obeys && let Err(error) = self.check_persistence(spec) {
             return Err(refuse(error));
         }
+        if self.server.scripts.is_busy()
+            && let Err(error) = self.check_busy(spec, request)
+        {
+            return Err(refuse(error));
+        }
         let paused = self.server.pause.is_some()
             || self.server.failover_pause.is_some()
             || self.server.writes_wait.any();
@@ -184,15 +192,20 @@ impl Ctx<'_> {
         if let Some(transaction) = &mut self.session.transaction
             && !ENDS_OR_CONTROLS_MULTI.contains(&spec.name)
         {
-            transaction.push(spec, request);
+            let flags = if spec.runs_script() { self.script_flags } else { spec.flags };
+            transaction.push(spec, flags, request);
             self.out.simple("QUEUED");
             return Ok(Checked::Answered);
         }
         Ok(Checked::Run(spec))
     }
 
-    /// The flags of a command; EXEC has those of all that is queued.
+    /// The flags of a command; EXEC has those of all that is queued, and what runs a script those
+    /// that the script gives it.
     pub(super) fn flags_of(&self, spec: &Spec) -> Flags {
+        if spec.runs_script() {
+            return self.script_flags;
+        }
         match &self.session.transaction {
             Some(transaction) if spec.name == "exec" => spec.flags.union(transaction.flags()),
             _ => spec.flags,
@@ -233,7 +246,8 @@ impl Ctx<'_> {
             let writes = Flags::WRITE.union(Flags::MAY_REPLICATE);
             spec.is_ok_and(|spec| self.flags_of(spec).intersects(writes))
         };
-        self.server.pause.is_some_and(|pause| !pause.writes_only || may_write())
+        self.server.scripts.is_busy()
+            || self.server.pause.is_some_and(|pause| !pause.writes_only || may_write())
     }
 
     /// Whether this request names a command that the node runs.
@@ -245,7 +259,7 @@ impl Ctx<'_> {
     }
 
     /// Whether the node runs a command, or any of its subcommands.
-    fn runs(&self, spec: &Spec) -> bool {
+    pub(super) fn runs(&self, spec: &Spec) -> bool {
         self.server.handlers[spec.id()].is_some()
             || spec.subcommands().iter().any(|sub| self.server.handlers[sub.id()].is_some())
     }

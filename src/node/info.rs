@@ -4,9 +4,9 @@
 //! value that says so, because tools read them without asking whether they exist.
 
 use super::call::Ctx;
-use super::commands::REDIS_VERSION;
 use super::host::ProcessFigures;
 use super::snapshots::SnapshotFor;
+use crate::REDIS_VERSION;
 use crate::bus::Member;
 use crate::replication::Backlog;
 use std::fmt::{Display, Write};
@@ -202,18 +202,16 @@ fn memory(f: &mut Fields, ctx: &mut Ctx<'_>, figures: &ProcessFigures) {
     f.put("allocator_active", resident);
     f.put("allocator_resident", resident);
     f.bytes("total_system_memory", figures.machine_bytes);
-    f.bytes("used_memory_lua", 0);
-    f.zeros(&[
-        "used_memory_vm_eval",
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-    ]);
-    f.bytes("used_memory_vm_total", 0);
+    let interpreter = server.scripts.interpreter_bytes() as u64;
+    let scripts = server.scripts.cache_bytes() as u64;
+    f.put("used_memory_vm_eval", interpreter);
+    f.bytes("used_memory_lua", interpreter);
+    f.put("used_memory_scripts_eval", scripts);
+    f.put("number_of_cached_scripts", server.scripts.count());
+    f.zeros(&["number_of_functions", "number_of_libraries", "used_memory_vm_functions"]);
+    f.bytes("used_memory_vm_total", interpreter);
     f.put("used_memory_functions", 0);
-    f.bytes("used_memory_scripts", 0);
+    f.bytes("used_memory_scripts", scripts);
     f.bytes("maxmemory", settings.memory_max);
     f.put("maxmemory_policy", server.directives.text("maxmemory-policy"));
     let fragmentation = format!("{:.2}", resident as f64 / used.max(1) as f64);

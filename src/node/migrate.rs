@@ -193,7 +193,11 @@ impl Migrations {
 
     /// Whether a request would change a key that is on its way.
     fn hold(&self, spec: &'static Spec, request: &Request<'_>) -> bool {
-        if !spec.flags.contains(Flags::WRITE) {
+        let may_write = match spec.runs_script() {
+            true => !spec.flags.contains(Flags::READONLY),
+            false => spec.flags.contains(Flags::WRITE),
+        };
+        if !may_write {
             return false;
         }
         if spec.keys.is_empty() && spec.name != "exec" {

@@ -35,6 +35,7 @@ mod pubsub;
 mod renames;
 mod replication;
 mod rewrite;
+mod scripts;
 mod serve;
 mod server;
 mod session;

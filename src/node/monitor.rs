@@ -10,6 +10,7 @@ use super::session::ClientId;
 use crate::command::{Spec, is_monitored, write_monitored};
 use crate::resp::Request;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 /// The clients that are shown what runs.
 #[derive(Debug, Default)]
@@ -49,12 +50,26 @@ impl Ctx<'_> {
     /// Shows the command that has just run.
     #[cold]
     pub(super) fn show_to_monitors(&mut self, spec: &'static Spec, request: &Request<'_>) {
-        if self.runs_again || !is_monitored(spec) {
+        // A script was shown before what it has called.
+        if self.runs_again || !is_monitored(spec) || spec.runs_script() {
             return;
         }
-        let (db, peer) = (self.session.db, self.session.addresses.peer);
+        match self.in_script {
+            true => self.show(spec, request, &"lua"),
+            false => self.show(spec, request, &self.session.addresses.peer.clone()),
+        }
+    }
+
+    /// Shows a script that is about to run.
+    #[cold]
+    pub(super) fn show_script_to_monitors(&mut self, spec: &'static Spec, request: &Request<'_>) {
+        self.show(spec, request, &self.session.addresses.peer.clone());
+    }
+
+    fn show(&mut self, spec: &'static Spec, request: &Request<'_>, peer: &dyn Display) {
+        let db = self.session.db;
         let mut line = Vec::new();
-        write_monitored(&mut line, spec, request, self.now.unix_us(), db as u32, &peer);
+        write_monitored(&mut line, spec, request, self.now.unix_us(), db as u32, peer);
         let line = String::from_utf8(line).expect("quoted text is ASCII");
         let monitors: Vec<ClientId> = self.server.monitors.0.iter().copied().collect();
         for client in monitors {

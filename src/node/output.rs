@@ -30,6 +30,9 @@ pub enum Output {
     /// DEBUG LOADAOF: what is written into the append-only file is all that is to remain. It is read
     /// before any reply leaves.
     LoadLog,
+    /// A script has run for long, and others are let in beside it: see
+    /// [`Core::go_on_with_script`](super::Core::go_on_with_script).
+    Script,
     /// SHUTDOWN was called: end in an orderly way, and with NOW without waiting for replicas.
     Shutdown {
         /// NOW.

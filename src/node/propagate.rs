@@ -14,13 +14,29 @@ use crate::command::Spec;
 use crate::resp::{Request, encode_args, encode_request};
 
 /// Whom a propagated command is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Audience {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Audience {
+    /// The append-only file.
+    pub(super) log: bool,
+    /// Replicas.
+    pub(super) replicas: bool,
+}
+
+impl Audience {
     /// Replicas and the append-only file.
-    #[default]
-    All,
+    pub(super) const ALL: Self = Self { log: true, replicas: true };
     /// Replicas: what is no change of the data (PUBLISH).
-    Replicas,
+    pub(super) const REPLICAS: Self = Self { log: false, replicas: true };
+
+    fn and(self, other: Self) -> Self {
+        Self { log: self.log && other.log, replicas: self.replicas && other.replicas }
+    }
+}
+
+impl Default for Audience {
+    fn default() -> Self {
+        Self::ALL
+    }
 }
 
 /// What becomes of the command that is running.
@@ -43,6 +59,8 @@ struct Batch {
     commands: Vec<Mark>,
     /// Each of them may be run without the others.
     apart: bool,
+    /// Who hears of commands at most: a script may leave some out.
+    limit: Audience,
 }
 
 /// One command of a batch.
@@ -67,12 +85,17 @@ const BATCH_KEPT_BYTES: usize = 64 * 1024;
 impl Batch {
     fn push<A: AsRef<[u8]>>(&mut self, db: usize, audience: Audience, args: &[A]) {
         encode_request(&mut self.bytes, args);
-        self.commands.push(Mark { db, end: self.bytes.len(), audience });
+        self.mark(db, audience);
     }
 
     fn push_request(&mut self, db: usize, audience: Audience, request: &Request<'_>) {
         // The frame of a client may spell its numbers in odd ways: what is sent on never does.
         encode_args(&mut self.bytes, request.args_from(0));
+        self.mark(db, audience);
+    }
+
+    fn mark(&mut self, db: usize, audience: Audience) {
+        let audience = audience.and(self.limit);
         self.commands.push(Mark { db, end: self.bytes.len(), audience });
     }
 
@@ -228,7 +251,12 @@ impl Propagation {
 
     /// A command of the node's own joins what the command that runs leads to.
     pub(super) fn push(&mut self, db: usize, args: &[&[u8]]) {
-        self.batch.push(db, Audience::All, args);
+        self.batch.push(db, Audience::ALL, args);
+    }
+
+    /// Who hears of the commands that follow at most: all, unless a script says otherwise.
+    pub(super) fn limit_to(&mut self, audience: Audience) {
+        self.batch.limit = audience;
     }
 
     /// What was gathered is a whole: it goes to those who listen. False if there is nothing.
@@ -238,10 +266,10 @@ impl Propagation {
             return false;
         }
         if self.stream.on {
-            self.stream.append(&self.batch, |_| true);
+            self.stream.append(&self.batch, |audience| audience.replicas);
         }
         if self.log.on {
-            self.log.append(&self.batch, |audience| audience == Audience::All);
+            self.log.append(&self.batch, |audience| audience.log);
         }
         self.batch.clear();
         true
@@ -252,6 +280,10 @@ impl Server {
     /// A client's call is over: what it led to goes to those who listen. False if it led to
     /// nothing.
     pub(super) fn close_batch(&mut self) -> bool {
+        if self.scripts.is_busy() {
+            // It closes when the script ends that others were let in beside.
+            return false;
+        }
         let logged = self.propagation.log.bytes.len();
         let closed = self.propagation.close_batch();
         if !self.propagation.stream.on && self.propagation.log.on {
@@ -290,7 +322,7 @@ impl Ctx<'_> {
         self.note_told();
         let propagation = &mut self.server.propagation;
         propagation.verdict = Verdict::Never;
-        propagation.batch.push(self.session.db, Audience::All, args);
+        propagation.batch.push(self.session.db, Audience::ALL, args);
     }
 
     /// The command that is running goes on as it came, even if it has changed nothing.
@@ -321,15 +353,15 @@ impl Ctx<'_> {
     /// A command has run: it goes on, or it does not. `before` is what
     /// [`Ctx::changes_before`] gave.
     pub(super) fn propagate(&mut self, spec: &'static Spec, request: &Request<'_>, before: u64) {
-        // A transaction's commands have spoken for themselves.
-        if spec.name == "exec" {
+        // The commands of a transaction or a script have spoken for themselves.
+        if spec.name == "exec" || spec.runs_script() {
             return;
         }
         self.note_told();
         let changed = self.server.stats.dirty != before;
         let propagation = &mut self.server.propagation;
         let audience = match propagation.verdict {
-            Verdict::IfChanged if changed => Audience::All,
+            Verdict::IfChanged if changed => Audience::ALL,
             Verdict::Always(audience) => audience,
             Verdict::IfChanged | Verdict::Never => return,
         };

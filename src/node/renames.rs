@@ -67,6 +67,15 @@ impl Renames {
             Some(Some(spec)) => Meaning::Other(spec),
         }
     }
+
+    /// The name that the table has for what clients call so; nothing if they call nothing so.
+    pub(super) fn meant<'n>(&self, name: &'n [u8]) -> &'n [u8] {
+        match self.meaning(name) {
+            Meaning::Usual => name,
+            Meaning::Other(spec) => spec.name.as_bytes(),
+            Meaning::Nothing => b"",
+        }
+    }
 }
 
 impl Ctx<'_> {

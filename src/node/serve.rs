@@ -171,6 +171,14 @@ impl Ctx<'_> {
         }
     }
 
+    /// Ends the wait for a script with what `finish` writes.
+    pub(super) fn end_script_wait(&mut self, finish: impl FnOnce(&mut Self)) {
+        self.server.unblock(self.session);
+        let start = self.out.len();
+        finish(self);
+        self.settle_late_reply(start);
+    }
+
     /// Lets a client's CLIENT REPLY have its way with the reply that its blocked command got.
     fn settle_late_reply(&mut self, start: usize) {
         if self.session.replies != Replies::On {
@@ -231,6 +239,12 @@ impl Ctx<'_> {
         self.session.blocked.as_ref().is_some_and(|blocked| blocked.spec.name == "cluster|setslot")
     }
 
+    /// Whether a script of the client is running.
+    fn waits_for_script(&self) -> bool {
+        let blocked = self.session.blocked.as_ref();
+        blocked.is_some_and(|blocked| blocked.subject == Subject::Script)
+    }
+
     /// Whether this node still serves the keys that the client waits for, or will when they have
     /// come from another.
     fn may_wait_on(&self) -> Result<(), CommandError> {
@@ -259,6 +273,10 @@ pub(super) fn unblock_all(now: Now, keyspace: &mut Keyspace, server: &mut Server
                 ctx.unblock_with(&CommandError::err(Refusal::NotAPrimary));
                 return;
             }
+            if ctx.waits_for_script() {
+                // It is told itself, with its next write.
+                return;
+            }
             ctx.unblock_with(&ROLE_CHANGED);
             ctx.session.close(Close::AfterReplies);
         });
@@ -276,6 +294,9 @@ impl Server {
 
 /// Serves everyone who waited for what has become ready, in order, and whom that serves in turn.
 pub(super) fn serve_ready(now: Now, keyspace: &mut Keyspace, server: &mut Server) {
+    if server.scripts.is_busy() {
+        return;
+    }
     while let Some((ready, last)) = server.waiters.next_ready() {
         let mut after = 0;
         loop {

@@ -15,6 +15,7 @@ use super::propagate::Propagation;
 use super::pubsub::PubSub;
 use super::renames::Renames;
 use super::replication::{Replication, Synchronisations};
+use super::scripts::Scripts;
 use super::settings::Settings;
 use super::slowlog::SlowLog;
 use super::stats::{CallStats, Rates, Stats};
@@ -98,6 +99,8 @@ pub(super) struct Server {
     pub(super) log: AppendLog,
     /// The data on disk.
     pub(super) persistence: Persistence,
+    /// The scripts that it knows.
+    pub(super) scripts: Scripts,
     /// What the shell has to do.
     pub(super) outputs: VecDeque<Output>,
 }
@@ -158,6 +161,7 @@ impl Server {
             persistence: Persistence::new(now),
             propagation: Propagation::default(),
             slots_changed: false,
+            scripts: Scripts::default(),
             outputs: VecDeque::new(),
         }
     }

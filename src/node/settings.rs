@@ -56,6 +56,8 @@ pub(super) struct Settings {
     pub(super) latency_percentiles: Vec<f64>,
     /// Events that took at least so long are kept for LATENCY; none if zero.
     pub(super) latency_threshold: Duration,
+    /// How long a script runs before others are let in beside it; forever if none.
+    pub(super) busy_after: Option<Duration>,
     /// Entries that a hash in compact form may have.
     pub(super) hash_compact_entries: usize,
     /// Bytes of a field or value of a hash in compact form.
@@ -200,6 +202,7 @@ impl Settings {
         "auto-aof-rewrite-min-size",
         "auto-aof-rewrite-percentage",
         "bind",
+        "busy-reply-threshold",
         "client-output-buffer-limit",
         "client-query-buffer-limit",
         "cluster-allow-from",
@@ -344,6 +347,10 @@ impl Settings {
                 .split_ascii_whitespace()
                 .map(|number| number.parse().expect("the directive holds numbers"))
                 .collect(),
+            busy_after: match directives.number("busy-reply-threshold") {
+                0 => None,
+                millis => Some(Duration::from_millis(millis as u64)),
+            },
             latency_threshold: Duration::from_millis(
                 directives.number("latency-monitor-threshold") as u64,
             ),

@@ -12,11 +12,11 @@
 //! for replicas take turns with these at [`Keyspace::begin_snapshot`], and carry themselves out.
 
 use super::call::Ctx;
-use super::commands::REDIS_VERSION;
 use super::core::Core;
 use super::output::Output;
 use super::server::Server;
 use super::session::Role;
+use crate::REDIS_VERSION;
 use crate::clock::Now;
 use crate::command::{self, Flags, Spec};
 use crate::resp::Request;
@@ -71,7 +71,8 @@ impl Server {
         now: Now,
         purpose: SnapshotFor,
     ) {
-        if self.persistence.running.is_some() || keyspace.is_snapshotting() {
+        let busy = self.scripts.is_busy();
+        if busy || self.persistence.running.is_some() || keyspace.is_snapshotting() {
             if !self.persistence.waiting.contains(&purpose) {
                 self.persistence.waiting.push(purpose);
             }
@@ -248,11 +249,16 @@ impl Core {
     /// # Errors
     /// It could not be saved, and everything goes on.
     pub fn prepare_end(&mut self, now: Now) -> std::io::Result<()> {
+        self.end_script(now)?;
         super::commands::prepare_end(&mut self.server, &mut self.keyspace, now, None)
     }
 
     /// The next of those that wait for their turn.
     pub(super) fn begin_waiting(&mut self, now: Now) {
+        if self.server.scripts.is_busy() {
+            // What it has done so far is not the whole of it.
+            return;
+        }
         let ready = self.server.log.increment_is_there;
         let persistence = &mut self.server.persistence;
         if persistence.running.is_some() || self.keyspace.is_snapshotting() {
@@ -276,7 +282,8 @@ impl Ctx<'_> {
     ) -> bool {
         // What a primary says is not held back: its large values are written in one go instead.
         let obeys = self.session.role == Role::Primary;
-        if obeys || !self.flags_of(spec).contains(Flags::WRITE) {
+        let may_write = Flags::WRITE.union(Flags::MAY_REPLICATE);
+        if obeys || !self.flags_of(spec).intersects(may_write) {
             return false;
         }
         let db = self.session.db;

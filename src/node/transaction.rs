@@ -24,13 +24,13 @@ pub(super) struct Queued {
 }
 
 impl Transaction {
-    /// Adds a command. A queue that will not run anyway takes no memory.
-    pub(super) fn push(&mut self, spec: &'static Spec, request: &Request<'_>) {
+    /// Adds a command with the flags that it has there. A queue that will not run anyway takes no memory.
+    pub(super) fn push(&mut self, spec: &'static Spec, flags: Flags, request: &Request<'_>) {
         if self.broken {
             return;
         }
         self.bytes += request.frame().len() + std::mem::size_of::<Queued>();
-        self.flags = self.flags.union(spec.flags);
+        self.flags = self.flags.union(flags);
         self.queue.push(Queued { spec, request: request.to_owned() });
     }
 

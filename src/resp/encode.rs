@@ -175,6 +175,14 @@ impl<'a> Encoder<'a> {
         self.close(open, b'*', len);
     }
 
+    /// The same with the head of a set of `len` elements.
+    pub fn close_set(&mut self, open: OpenHead, len: usize) {
+        match self.protocol {
+            Protocol::Resp2 => self.close(open, b'*', len),
+            Protocol::Resp3 => self.close(open, b'~', len),
+        }
+    }
+
     /// The same with the head of a map of `len` pairs.
     pub fn close_map(&mut self, open: OpenHead, len: usize) {
         match self.protocol {

@@ -23,6 +23,7 @@ mod redis_py;
 mod replication;
 mod saving;
 mod script_answers;
+mod scripts;
 mod slow_disk;
 mod support;
 mod transcript;

@@ -1,7 +1,7 @@
 //! redis-py, a client that knows nothing of clusters unless told to, against `keyway up`.
 
 use crate::drivers::{check, file, has};
-use crate::proxy::kinds::{kinds, knows};
+use crate::proxy::kinds::kinds;
 use crate::proxy::reach_all;
 use crate::support::{Cluster, Keyway, Kind};
 use std::process::Command;
@@ -69,14 +69,12 @@ fn scar_12_every_class_of_redis_py_finds_what_it_needs() {
         return;
     }
     let up = Keyway::up(&[]);
-    // The bundled nodes run no scripts; they say so.
-    let missing: &[&str] = if knows(Kind::Keyway, "scripts") { &[] } else { &["script"] };
-    check_clients(up.port(), missing);
+    check_clients(up.port());
     for kind in kinds(Kind::Redis) {
         let Some(cluster) = Cluster::of(&[kind; 3], 0, &[]) else { continue };
         let proxy = Keyway::proxy(&cluster.seeds(), &[]);
         reach_all(&cluster, &proxy);
-        check_clients(proxy.port(), if kind == Kind::Keyway { missing } else { &[] });
+        check_clients(proxy.port());
     }
 }
 
@@ -88,6 +86,6 @@ fn has_redis_py() -> bool {
     )
 }
 
-fn check_clients(port: u16, missing: &[&str]) {
-    check(&["python3", &file("redis_py.py")], port, &CLIENTS, missing);
+fn check_clients(port: u16) {
+    check(&["python3", &file("redis_py.py")], port, &CLIENTS);
 }

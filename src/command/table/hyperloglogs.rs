@@ -19,7 +19,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         summary: "Estimates how many distinct elements HyperLogLogs have seen.",
         complexity: "O(N), N keys",
         arity: AtLeast(2),
-        flags: flags!(READONLY),
+        flags: flags!(READONLY MAY_REPLICATE),
         own_categories: categories!(HYPERLOGLOG),
         keys: &[noted(
             keys(key_flags!(RW ACCESS), 1, -1, 1),

@@ -17,7 +17,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         summary: "Sends a message to a channel.",
         complexity: "O(N+M), N listeners of the channel and M patterns in all",
         arity: Exactly(3),
-        flags: flags!(PUBSUB LOADING STALE FAST),
+        flags: flags!(PUBSUB LOADING STALE FAST MAY_REPLICATE),
         syntax: "channel message",
         ..Spec::new("publish", "2.0.0", Group::PubSub, Class::Publish)
     },
@@ -83,7 +83,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         summary: "Sends a message to a shard channel.",
         complexity: "O(N), N listeners",
         arity: Exactly(3),
-        flags: flags!(PUBSUB LOADING STALE FAST),
+        flags: flags!(PUBSUB LOADING STALE FAST MAY_REPLICATE),
         keys: &[key(key_flags!(NOT_KEY), 1)],
         syntax: "shardchannel message",
         ..Spec::new("spublish", "7.0.0", Group::PubSub, Class::Publish)

@@ -1,13 +1,11 @@
 //! AUTH, HELLO and what else is about the connection itself.
 
+use crate::REDIS_VERSION;
 use crate::node::args::is;
 use crate::node::call::{Ctx, Handlers};
 use crate::node::error::CommandError;
 use crate::node::session::{Close, Replies};
 use crate::resp::{Protocol, Request, parse_i64};
-
-/// The version of Redis whose behaviour this is: clients choose what they use by it.
-pub(in crate::node) const REDIS_VERSION: &str = "7.2.4";
 
 pub(super) const HANDLERS: Handlers = &[
     ("auth", auth),

@@ -251,7 +251,7 @@ fn flushdb(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
     touch_existing(ctx, Some(db));
     let flushed = ctx.keyspace.flush(db);
     ctx.server.stats.dirty += flushed as u64;
-    ctx.propagate_always(Audience::All);
+    ctx.propagate_always(Audience::ALL);
     ctx.touch_all_awaited(Some(db));
     ctx.out.ok();
     Ok(())
@@ -270,7 +270,7 @@ fn flushall(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         // What went wrong is in the log, and the data is gone either way.
         let _ = super::save_now(ctx.server, ctx.keyspace, ctx.now);
     }
-    ctx.propagate_always(Audience::All);
+    ctx.propagate_always(Audience::ALL);
     ctx.touch_all_awaited(None);
     ctx.out.ok();
     Ok(())

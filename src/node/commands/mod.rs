@@ -25,6 +25,7 @@ mod persistence;
 mod pubsub;
 mod replication;
 mod scan;
+mod scripts;
 mod server;
 mod set_algebra;
 mod set_options;
@@ -45,7 +46,6 @@ mod strings;
 mod transactions;
 mod wait;
 
-pub(super) use connection::REDIS_VERSION;
 pub(super) use persistence::{prepare_end, save_now};
 
 use super::call::{Ctx, Handler, Handlers};
@@ -80,6 +80,7 @@ const GROUPS: &[Handlers] = &[
     debug::HANDLERS,
     dump::HANDLERS,
     introspection::HANDLERS,
+    scripts::HANDLERS,
     server::HANDLERS,
     set_algebra::HANDLERS,
     sets::HANDLERS,

@@ -108,7 +108,7 @@ impl Ctx<'_> {
             member.publish(broadcast(copy(channel), copy(message)));
             self.server.outputs.push_back(Output::Bus);
         } else {
-            self.propagate_always(Audience::Replicas);
+            self.propagate_always(Audience::REPLICAS);
         }
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Engine {
     pub(super) snapshot: tokio::sync::Notify,
     /// Told when keys are to be brought to another server.
     pub(super) migration: Notify,
+    /// Told when a script is to go on.
+    pub(super) script: Notify,
     /// The sockets that belong to no client.
     pub(super) sockets: Rc<Sockets>,
     /// Told to stop, by a signal or SHUTDOWN.
@@ -136,6 +138,7 @@ impl Engine {
             folder_changes: tokio::sync::Mutex::default(),
             snapshot: tokio::sync::Notify::new(),
             migration: Notify::new(),
+            script: Notify::new(),
             sockets,
             stop,
         }
@@ -192,6 +195,7 @@ impl Engine {
                 }
                 Output::NewIncrement => self.begin_increment(core),
                 Output::Migrate => self.migration.notify_one(),
+                Output::Script => self.script.notify_one(),
                 Output::Save => self.snapshot.notify_one(),
                 Output::LoadLog => self.load_log(core),
                 Output::Shutdown { at_once: true } => self.stop.request_at_once(),

@@ -18,6 +18,7 @@ mod new_file;
 mod persist;
 mod replica;
 mod running;
+mod script;
 mod snapshot;
 mod spool;
 mod stream;
@@ -208,6 +209,7 @@ async fn serve(mut core: Core, sockets: Rc<Sockets>) -> Result<ExitCode, NodeErr
     tokio::task::spawn_local(upstream::follow(engine.clone()));
     tokio::task::spawn_local(copies::make(engine.clone()));
     tokio::task::spawn_local(migrate::run(engine.clone()));
+    tokio::task::spawn_local(script::run(engine.clone()));
     let mesh = nodes_conf.map(|(conf, _)| Mesh::new(Rc::downgrade(&engine), conf));
     if let Some(mesh) = &mesh {
         engine.connect_bus(Rc::clone(mesh));

@@ -7,8 +7,8 @@
 
 use super::Replication;
 use super::downstream::ReplicaOutput;
+use crate::REDIS_VERSION;
 use crate::clock::Now;
-use crate::node::commands::REDIS_VERSION;
 use crate::node::core::Core;
 use crate::node::output::Output;
 use crate::node::session::ClientId;
@@ -123,6 +123,10 @@ impl Core {
     /// to be called until it is done.
     pub fn begin_copy(&mut self, now: Now) -> Option<CopyKind> {
         self.server.replication.snapshot_due.filter(|due| now.instant >= *due)?;
+        if self.server.scripts.is_busy() {
+            // What it has done so far is not the whole of it.
+            return None;
+        }
         let replication = &mut self.server.replication;
         let waiting = |stage: Stage| stage == Stage::WaitsForSnapshot;
         if replication.copy.is_some() {

@@ -63,11 +63,7 @@ impl Ctx<'_> {
                 "READONLY You can't write against a read only replica.",
             ));
         }
-        if replication.is_replica()
-            && !replication.link_is_up()
-            && !settings.serve_stale
-            && self.lacks(spec, Flags::STALE)
-        {
+        if self.is_stale() && self.lacks(spec, Flags::STALE) {
             return Err(CommandError::line(
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
             ));
@@ -85,6 +81,13 @@ impl Ctx<'_> {
         Ok(())
     }
 
+    /// Whether the data may be old, and is not to be served then.
+    pub(in crate::node) fn is_stale(&self) -> bool {
+        let replication = &self.server.replication;
+        let serves_stale = self.server.settings.replication.serve_stale;
+        replication.is_replica() && !replication.link_is_up() && !serves_stale
+    }
+
     /// Whether a command has a flag; for EXEC, whether any of what is queued does.
     fn has(&self, spec: &Spec, flag: Flags) -> bool {
         let is_queued = self.session.transaction.as_ref().is_some_and(|transaction| {
@@ -100,7 +103,7 @@ impl Ctx<'_> {
             Some(transaction) if spec.name == "exec" => {
                 transaction.queue().iter().any(|queued| !queued.spec.flags.contains(flag))
             }
-            _ => !spec.flags.contains(flag),
+            _ => !self.flags_of(spec).contains(flag),
         }
     }
 }

@@ -376,7 +376,8 @@ impl Core {
                 Ok(None) => break LinkTask::Read,
                 Ok(Some(length)) => {
                     if let Some(request) = decoder.request(&unread[run..], length) {
-                        if ctx.server.pause.is_some() && ctx.holds_back_primary(&request) {
+                        let may_hold = ctx.server.pause.is_some() || ctx.server.scripts.is_busy();
+                        if may_hold && ctx.holds_back_primary(&request) {
                             is_held_back = true;
                             break LinkTask::Read;
                         }

@@ -26,7 +26,7 @@ fn an_expiry_in_the_past_does_not_split_a_key_while_the_log_is_read() {
 
 #[test]
 fn a_log_with_a_command_that_is_not_there_is_not_read_past_it() {
-    for name in ["bla", "CONFIG NOPE", "EVAL"] {
+    for name in ["bla", "CONFIG NOPE", "FCALL"] {
         let mut node = Node::new(&[]);
         let words: Vec<&str> = name.split(' ').chain(["return 1", "0"]).collect();
         let log = log_of(&[&["SET", "a", "1"], &words, &["SET", "b", "2"]]);

@@ -4,18 +4,18 @@ use super::errors::bad_argument;
 use mlua::{Lua, LuaString, MultiValue, Value};
 
 /// The arguments of one call. They are counted from 1.
-pub(super) struct Arguments<'lua> {
+pub(in crate::script) struct Arguments<'lua> {
     pub(super) lua: &'lua Lua,
     values: MultiValue,
 }
 
 impl<'lua> Arguments<'lua> {
-    pub(super) fn new(lua: &'lua Lua, values: MultiValue) -> Self {
+    pub(in crate::script) fn new(lua: &'lua Lua, values: MultiValue) -> Self {
         Self { lua, values }
     }
 
     /// How many there are; a `nil` at the end counts.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::script) fn len(&self) -> usize {
         self.values.len()
     }
 
@@ -32,7 +32,7 @@ impl<'lua> Arguments<'lua> {
     }
 
     /// A number without its fraction, as C casts it.
-    pub(super) fn integer(&self, number: usize) -> mlua::Result<i64> {
+    pub(in crate::script) fn integer(&self, number: usize) -> mlua::Result<i64> {
         self.number(number).map(to_long)
     }
 

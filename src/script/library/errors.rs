@@ -4,7 +4,7 @@
 //! it carries the text that the original would raise, with the place in the script in front, and
 //! becomes that text where a script catches it, or where nobody did.
 
-use mlua::{Error, Lua, Value};
+use mlua::{Error, Lua};
 use std::fmt;
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(super) fn bare_error(text: impl AsRef<[u8]>) -> Error {
 }
 
 /// The error of the library function that runs: its text stands behind the line that called it.
-pub(super) fn error(lua: &Lua, text: impl AsRef<[u8]>) -> Error {
+pub(in crate::script) fn error(lua: &Lua, text: impl AsRef<[u8]>) -> Error {
     let place = lua.inspect_stack(1, |caller| {
         let line = caller.current_line()?;
         Some(format!("{}:{line}: ", caller.source().short_src.unwrap_or_default()))
@@ -46,7 +46,11 @@ pub(super) fn error(lua: &Lua, text: impl AsRef<[u8]>) -> Error {
 }
 
 /// The error of an argument, counted from 1, under the name that the script calls the function by.
-pub(super) fn bad_argument(lua: &Lua, number: usize, problem: impl AsRef<[u8]>) -> Error {
+pub(in crate::script) fn bad_argument(
+    lua: &Lua,
+    number: usize,
+    problem: impl AsRef<[u8]>,
+) -> Error {
     let called = lua.inspect_stack(0, |function| {
         let names = function.names();
         let method = names.name_what == Some("method");
@@ -65,13 +69,14 @@ pub(super) fn bad_argument(lua: &Lua, number: usize, problem: impl AsRef<[u8]>) 
 
 /// Replaces what catches errors (`pcall`, `xpcall`, `coroutine.resume`, `coroutine.wrap`) among the
 /// globals by what hands out the libraries' errors as text.
+#[cfg(test)]
 pub(in crate::script) fn catch_as_text(lua: &Lua) -> mlua::Result<()> {
-    let text = lua.create_function(|lua, caught: Value| {
+    let text = lua.create_function(|lua, caught: mlua::Value| {
         let bytes = match &caught {
-            Value::Error(error) => raised(error).map(<[u8]>::to_vec),
+            mlua::Value::Error(error) => raised(error).map(<[u8]>::to_vec),
             _ => None,
         };
-        bytes.map_or(Ok(caught), |bytes| Ok(Value::String(lua.create_string(bytes)?)))
+        bytes.map_or(Ok(caught), |bytes| Ok(mlua::Value::String(lua.create_string(bytes)?)))
     })?;
     lua.load(include_str!("catch.lua")).set_name("=catch").into_function()?.call(text)
 }

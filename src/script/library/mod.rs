@@ -4,7 +4,6 @@
 //! keep what they make and compare what they catch. Each is a table of functions. Nothing in them
 //! asks for memory that a script's argument announces without having brought it, and nothing
 //! recurses as deep as a script's data.
-#![allow(dead_code, unused_imports, reason = "the interpreter takes the libraries in as a whole")]
 
 mod arguments;
 mod bit;
@@ -16,7 +15,11 @@ mod number;
 
 use mlua::{Lua, Table};
 
-pub(in crate::script) use errors::{catch_as_text, raised};
+pub(in crate::script) use arguments::Arguments;
+#[cfg(test)]
+use errors::catch_as_text;
+pub(in crate::script) use errors::{bad_argument, error, raised};
+pub(in crate::script) use number::write_general;
 
 /// How many values a function can have on its stack at once: arguments, results, and tables that it
 /// is inside of. It is 8000 in Lua 5.1, of which the call itself takes some.
@@ -30,7 +33,7 @@ const OUTPUT_MAX: usize = 512 * 1024 * 1024;
 
 /// Every library, by the name that it has among a script's globals.
 ///
-/// What they raise is no string for Lua until it is caught: see [`catch_as_text`].
+/// What they raise is no string for Lua until it is caught: see [`raised`].
 pub(super) fn all(lua: &Lua) -> mlua::Result<Vec<(&'static str, Table)>> {
     Ok(vec![
         ("bit", bit::install(lua)?),

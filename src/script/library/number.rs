@@ -4,7 +4,7 @@ use std::io::Write;
 
 /// Appends a finite number with at most so many significant digits (1 to 17), without zeros at
 /// the end: `%.{digits}g`.
-pub(super) fn write_general(out: &mut Vec<u8>, number: f64, digits: usize) {
+pub(in crate::script) fn write_general(out: &mut Vec<u8>, number: f64, digits: usize) {
     if number.fract() == 0.0 && number.abs() < 1e9 && digits >= 9 && number.to_bits() != 1 << 63 {
         write!(out, "{}", number as i64).expect("a vector takes everything");
         return;

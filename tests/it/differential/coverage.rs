@@ -30,6 +30,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("latency|help", "the text of a HELP is ours"),
     ("memory|help", "the text of a HELP is ours"),
     ("pubsub|help", "the text of a HELP is ours"),
+    ("script|help", "the text of a HELP is ours"),
     ("slowlog|help", "the text of a HELP is ours"),
     ("xgroup|help", "the text of a HELP is ours"),
     ("xinfo|help", "the text of a HELP is ours"),

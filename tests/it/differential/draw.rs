@@ -3,6 +3,7 @@
 //! Times to live are either long past or far away: a key that expires between the two servers'
 //! answers would be a difference that says nothing. Offsets never make a value of many megabytes.
 
+use super::groups::{SCRIPTS_THAT_CALL, SCRIPTS_THAT_GIVE};
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 use std::sync::LazyLock;
@@ -52,6 +53,8 @@ pub(super) enum Draw {
     Directive,
     Setting,
     Command,
+    Script,
+    Values,
 }
 
 impl Draw {
@@ -99,6 +102,8 @@ impl Draw {
             "directive" => Self::Directive,
             "setting" => Self::Setting,
             "command" => Self::Command,
+            "script" => Self::Script,
+            "values" => Self::Values,
             other => panic!("nothing is drawn for `{other}`"),
         }
     }
@@ -222,6 +227,8 @@ impl Draw {
                 _ => pick(rng, SETTINGS),
             },
             Self::Command => pick(rng, COMMANDS),
+            Self::Script => pick(rng, SCRIPTS_THAT_CALL),
+            Self::Values => pick(rng, SCRIPTS_THAT_GIVE),
             Self::Slot => match rng.random_range(0..10) {
                 0 => extreme(rng),
                 1 => number(rng.random_range(16_380..16_390)),

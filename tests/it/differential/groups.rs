@@ -17,12 +17,14 @@ macro_rules! group {
 
 mod dumped;
 mod messages;
+mod scripts;
 mod server;
 mod sorted_sets;
 mod streams;
 
 pub(super) use dumped::DUMPED;
 pub(super) use messages::MESSAGES;
+pub(super) use scripts::{SCRIPTS, SCRIPTS_THAT_CALL, SCRIPTS_THAT_GIVE};
 pub(super) use server::{CONNECTION_SINCE_7_2, SERVER};
 pub(super) use sorted_sets::{RANKS, SORTED_SETS};
 pub(super) use streams::{STREAMS, STREAMS_DUMPED, STREAMS_LAG, STREAMS_SHOWN};
@@ -518,6 +520,7 @@ pub(super) const ALL: &[&Group] = &[
     &GEO,
     &SORT,
     &TRANSACTIONS,
+    &SCRIPTS,
     &SCAN,
     &CONNECTION,
     &STREAMS,

@@ -153,6 +153,11 @@ fn connection_like_valkey() {
 }
 
 #[test]
+fn scripts() {
+    compare(&groups::SCRIPTS, Kind::Keyway);
+}
+
+#[test]
 fn transactions() {
     compare(&groups::TRANSACTIONS, Kind::Keyway);
 }

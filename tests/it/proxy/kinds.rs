@@ -12,7 +12,7 @@ const ALL: [Kind; 3] = [Kind::Redis, Kind::Valkey, Kind::Keyway];
 
 /// What part of a scar is left out for a kind that does not know what it takes: everything that is left out
 /// is named here.
-const LACKING: &[(Kind, &str)] = &[(Kind::Keyway, "scripts"), (Kind::Keyway, "tracking")];
+const LACKING: &[(Kind, &str)] = &[(Kind::Keyway, "tracking")];
 
 /// Those to try a scar on whose own is this one.
 ///

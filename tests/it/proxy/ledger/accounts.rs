@@ -26,12 +26,9 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What a client writes to accounts of its own. A script needs nodes that have scripts.
-    pub(super) fn own(scripts: bool) -> Vec<Self> {
-        let mut kinds = vec![Self::Counter, Self::List, Self::Set, Self::Transaction];
-        kinds.extend(scripts.then_some(Self::Script));
-        kinds
-    }
+    /// What a client writes to accounts of its own.
+    pub(super) const OWN: [Self; 5] =
+        [Self::Counter, Self::List, Self::Set, Self::Transaction, Self::Script];
 
     /// Whether each answer says how many there are by then.
     pub(super) fn counts(self) -> bool {

@@ -39,7 +39,6 @@ pub(super) struct Load {
     stop: AtomicBool,
     /// The test has failed: nobody waits for the end of the queues.
     given_up: AtomicBool,
-    scripts: bool,
     /// Each client's accounts, with nothing in them.
     names: Vec<Vec<Account>>,
     /// For each client, for each of its accounts: when the last request was sent that was
@@ -49,15 +48,14 @@ pub(super) struct Load {
 
 impl Load {
     /// Before the first request.
-    pub(super) fn new(scripts: bool) -> Self {
-        let names: Vec<Vec<Account>> = (0..CLIENTS).map(|client| names(client, scripts)).collect();
+    pub(super) fn new() -> Self {
+        let names: Vec<Vec<Account>> = (0..CLIENTS).map(names).collect();
         let zeros = |accounts: &Vec<Account>| accounts.iter().map(|_| AtomicU64::new(0)).collect();
         let reached = names.iter().map(zeros).collect();
         Self {
             begun: Instant::now(),
             stop: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
-            scripts,
             names,
             reached,
         }
@@ -109,7 +107,7 @@ impl Drop for StopAtEnd<'_> {
 }
 
 /// The accounts of a client, with nothing in them.
-fn names(client: usize, scripts: bool) -> Vec<Account> {
+fn names(client: usize) -> Vec<Account> {
     let queues = |take: bool| {
         (0..QUEUES).filter(move |queue| !take || client - WRITERS == queue % TAKERS).map(
             move |queue| {
@@ -124,7 +122,7 @@ fn names(client: usize, scripts: bool) -> Vec<Account> {
     let own = |kind| {
         (0..ACCOUNTS_EACH).map(move |n| Account::new(kind, format!("{client}-{kind:?}-{n}")))
     };
-    Kind::own(scripts).into_iter().flat_map(own).chain(queues(false)).collect()
+    Kind::OWN.into_iter().flat_map(own).chain(queues(false)).collect()
 }
 
 /// Writes until told to stop.
@@ -132,13 +130,8 @@ pub(super) fn write(proxy: &Server, client: usize, load: &Load) -> Book {
     // Of each sort some: one at a time and pipelined, both protocols.
     let depth = if client.is_multiple_of(2) { 1 } else { DEPTH };
     let mut connection = if client < 2 { proxy.client_resp3() } else { proxy.client() };
-    let mut book = Book {
-        client,
-        depth,
-        accounts: names(client, load.scripts),
-        errors: Vec::new(),
-        waits: [0; 2],
-    };
+    let mut book =
+        Book { client, depth, accounts: names(client), errors: Vec::new(), waits: [0; 2] };
     let mut number = 0;
     let mut batch: Vec<(usize, u64)> = Vec::new();
     let mut uncopied: Vec<(usize, usize)> = Vec::new();
@@ -252,13 +245,8 @@ fn answer(client: &mut Client, kind: Kind) -> Result<End, String> {
 /// Takes from its queues, each for a while, until the end is in one of them.
 pub(super) fn take(proxy: &Server, client: usize, load: &Load) -> Book {
     let mut connection = proxy.client();
-    let mut book = Book {
-        client,
-        depth: 1,
-        accounts: names(client, load.scripts),
-        errors: Vec::new(),
-        waits: [0; 2],
-    };
+    let mut book =
+        Book { client, depth: 1, accounts: names(client), errors: Vec::new(), waits: [0; 2] };
     // One waits as long as it takes, the other gives up and comes back.
     let timeout = if client.is_multiple_of(2) { "0" } else { "0.2" };
     for number in 0.. {

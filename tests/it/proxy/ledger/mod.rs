@@ -10,7 +10,7 @@ mod books;
 mod faults;
 mod load;
 
-use super::kinds::{kinds, knows};
+use super::kinds::kinds;
 use super::reach_all;
 use crate::support::{Cluster, Keyway, Kind};
 use accounts::{Book, End};
@@ -43,7 +43,7 @@ fn under_fire(name: &str, kind: Kind, plan: &[Step]) {
     let Some(mut cluster) = Cluster::of(&[kind; 3], 1, &kept) else { return };
     let proxy = Keyway::proxy(&cluster.seeds(), &["--workers", "2"]);
     reach_all(&cluster, &proxy);
-    let load = Load::new(knows(kind, "scripts"));
+    let load = Load::new();
     let begun = std::time::Instant::now();
     let (books, done) = std::thread::scope(|scope| {
         let _stop = StopAtEnd(&load);
