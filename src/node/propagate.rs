@@ -254,6 +254,11 @@ impl Propagation {
         self.batch.push(db, Audience::ALL, args);
     }
 
+    /// What was gathered goes to nobody.
+    pub(super) fn discard_batch(&mut self) {
+        self.batch.clear();
+    }
+
     /// Who hears of the commands that follow at most: all, unless a script says otherwise.
     pub(super) fn limit_to(&mut self, audience: Audience) {
         self.batch.limit = audience;

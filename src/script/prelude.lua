@@ -215,7 +215,7 @@ function base.unpack(...)
             error("too many results to unpack", 2)
         end
     end
-    return unpack(from, first, last)
+    return unpack(...)
 end
 
 -- What scripts are told of a collector that they do not steer.

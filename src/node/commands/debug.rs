@@ -16,14 +16,13 @@ use std::time::Duration;
 pub(super) const HANDLERS: Handlers = &[("debug", debug)];
 
 /// What is accepted and does nothing, with the number of its arguments.
-const WITHOUT_EFFECT: [(&str, usize); 10] = [
+const WITHOUT_EFFECT: [(&str, usize); 9] = [
     ("DICT-RESIZING", 1),
     ("JMAP", 0),
     ("PAUSE-CRON", 1),
     ("PAUSE-AFTER-FORK", 1),
     ("QUICKLIST-PACKED-THRESHOLD", 1),
     ("REPLYBUFFER", 2),
-    ("SET-DISABLE-DENY-SCRIPTS", 1),
     ("SET-SKIP-CHECKSUM-VALIDATION", 1),
     ("AOF-FLUSH-SLEEP", 1),
     ("DELAY-RDB-CLIENT-FREE-SECONDS", 1),
@@ -70,6 +69,10 @@ fn debug(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<(), CommandError> {
         1 if is(name, "OBJECT") => return object(ctx, request),
         1 if is(name, "PROTOCOL") => return protocol(ctx, request),
         0.. if is(name, "RELOAD") => return super::persistence::reload(ctx, request),
+        1 if is(name, "SET-DISABLE-DENY-SCRIPTS") => {
+            ctx.server.scripts.deny_none = integer(request.arg(2))? != 0;
+            ctx.out.ok();
+        }
         1 if is(name, "SET-ACTIVE-EXPIRE") => {
             ctx.server.active_expire = integer(request.arg(2))? != 0;
             ctx.out.ok();

@@ -158,6 +158,8 @@ fn shutdown(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Done {
         return Err(CommandError::line("ERR No shutdown in progress."));
     }
     let wanted = if save || nosave { Some(save) } else { None };
+    // With NOSAVE, as nothing else is let in beside a script.
+    ctx.server.abandon_script();
     if prepare_end(ctx.server, ctx.keyspace, ctx.now, wanted).is_err() {
         if !force {
             return Err(CommandError::line("ERR Errors trying to SHUTDOWN. Check logs."));

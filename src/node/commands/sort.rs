@@ -137,17 +137,19 @@ fn elements(entry: Option<&Entry>) -> Result<(Vec<Element>, bool), CommandError>
     }
 }
 
-/// The elements in the order that is asked for; those outside of the range may be in any.
+/// The elements in the order that is asked for; those outside of the range may be in any. With
+/// `repeatable` a set is in the same order wherever it is: stored unsorted it would be another list on
+/// a replica.
 fn in_order(
     db: &mut Db<'_>,
     options: &Options<'_>,
     elements: Vec<Element>,
     unordered: bool,
+    repeatable: bool,
 ) -> Result<Vec<Element>, CommandError> {
     let by = options.by.filter(|pattern| pattern.contains(&b'*'));
     let keeps_order = options.by.is_some() && by.is_none();
-    // A set that is stored unsorted would be another list on a replica.
-    let by_bytes = keeps_order && unordered && options.store.is_some();
+    let by_bytes = keeps_order && unordered && repeatable;
     if keeps_order && !by_bytes {
         let mut elements = elements;
         if options.descending && !unordered {
@@ -194,6 +196,7 @@ fn compare(a: &Sorted, b: &Sorted) -> Ordering {
 fn sort(ctx: &mut Ctx<'_>, request: &Request<'_>, stores: bool) -> Done {
     let key = request.arg(1);
     let options = Options::parse(request, stores, ctx.server.settings.cluster_enabled)?;
+    let repeatable = options.store.is_some() || ctx.in_script;
     let (mut db, out) = ctx.data();
     let (elements, unordered) = elements(db.read(key))?;
     if let Ok(Some(mut set)) = db.sorted_set_mut(key) {
@@ -201,7 +204,7 @@ fn sort(ctx: &mut Ctx<'_>, request: &Request<'_>, stores: bool) -> Done {
         set.become_large();
     }
     let len = elements.len();
-    let sorted = in_order(&mut db, &options, elements, unordered)?;
+    let sorted = in_order(&mut db, &options, elements, unordered, repeatable)?;
     let shown = &sorted[options.range(len)];
     let Some(target) = options.store else {
         out.array(shown.len() * options.gets.len().max(1));

@@ -22,6 +22,7 @@ mod upstream;
 pub(super) use cluster::refresh_expiry;
 pub use copy::{CopyKind, CopyStep};
 pub use downstream::ReplicaOutput;
+pub(super) use restrict::MASTER_DOWN;
 pub(super) use settings::ReplicationSettings;
 pub use upstream::{LinkTarget, LinkTask};
 

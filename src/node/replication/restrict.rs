@@ -11,6 +11,11 @@ use crate::node::server::Server;
 use crate::node::session::Role;
 use crate::node::writes_wait::Unsaved;
 
+/// The data may be old, and is not to be served then.
+pub(in crate::node) const MASTER_DOWN: CommandError = CommandError::line(
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+);
+
 impl Replication {
     /// Whether the data set is being replaced at this moment.
     pub(in crate::node) fn is_loading(&self) -> bool {
@@ -64,9 +69,7 @@ impl Ctx<'_> {
             ));
         }
         if self.is_stale() && self.lacks(spec, Flags::STALE) {
-            return Err(CommandError::line(
-                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-            ));
+            return Err(MASTER_DOWN);
         }
         if replication.is_loading() && self.lacks(spec, Flags::LOADING) {
             return Err(LOADING);

@@ -78,7 +78,7 @@ impl Ctx<'_> {
             _ => return Err(Refused(None, UNKNOWN)),
         };
         let refused = |error: CommandError| Refused(Some(spec), error);
-        if spec.flags.contains(Flags::NOSCRIPT) {
+        if spec.flags.contains(Flags::NOSCRIPT) && !self.server.scripts.deny_none {
             return Err(refused(CommandError::line(
                 "ERR This Redis command is not allowed from script",
             )));
@@ -97,7 +97,9 @@ impl Ctx<'_> {
             )));
         }
         if !obeys {
-            if writes {
+            // One that has written is not to end half way for what has come over the node since, but
+            // a role.
+            if writes && (!running.wrote || self.server.replication.is_replica()) {
                 self.check_restrictions(spec).map_err(refused)?;
                 self.check_persistence(spec).map_err(refused)?;
             }

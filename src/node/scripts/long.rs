@@ -7,6 +7,7 @@ use super::super::core::Core;
 use super::super::error::CommandError;
 use super::super::output::Output;
 use super::super::serve::{self, Wait};
+use super::super::server::Server;
 use super::super::session::{ClientId, Role};
 use super::Scripts;
 use super::run::Running;
@@ -21,6 +22,8 @@ pub(super) struct LeftAlone {
     client: ClientId,
     /// Its client has gone: its place is kept until the script has ended.
     orphaned: bool,
+    /// What it has done goes to nobody: the process ends before the script would.
+    abandoned: bool,
 }
 
 /// How long the script runs between two looks at everything else.
@@ -58,6 +61,16 @@ impl Scripts {
     }
 }
 
+impl Server {
+    /// The script that is left alone ends, whatever it has done: nothing of that is kept.
+    pub(in crate::node) fn abandon_script(&mut self) {
+        if let Some(left_alone) = &mut self.scripts.left_alone {
+            left_alone.running.killed = true;
+            left_alone.abandoned = true;
+        }
+    }
+}
+
 impl Ctx<'_> {
     /// Whether a script may be left alone: not within EXEC, and not where what comes next has to find
     /// it done (the stream of a primary, the append-only file).
@@ -77,7 +90,7 @@ impl Ctx<'_> {
         // Its time is never over.
         let wait = Wait { request: request.to_owned(), until: None, timed_out: |_| () };
         self.block_on(Subject::Script, wait);
-        let left_alone = LeftAlone { running, client, orphaned: false };
+        let left_alone = LeftAlone { running, client, orphaned: false, abandoned: false };
         self.server.scripts.left_alone = Some(Box::new(left_alone));
         self.server.outputs.push_back(Output::Script);
     }
@@ -141,7 +154,10 @@ impl Core {
             self.server.scripts.left_alone = Some(left_alone);
             return true;
         };
-        let LeftAlone { running, orphaned, .. } = *left_alone;
+        let LeftAlone { running, orphaned, abandoned, .. } = *left_alone;
+        if abandoned {
+            self.server.propagation.discard_batch();
+        }
         serve::with_client(now, &mut self.keyspace, &mut self.server, client, |ctx| {
             ctx.end_script_wait(|ctx| running.finish(ctx, done));
             ctx.close_batch();

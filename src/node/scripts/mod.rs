@@ -28,6 +28,8 @@ pub(super) struct Scripts {
     known: HashMap<ScriptName, Declared>,
     /// What the texts of those have in bytes.
     known_bytes: usize,
+    /// Scripts may call what they otherwise must not (DEBUG SET-DISABLE-DENY-SCRIPTS).
+    pub(super) deny_none: bool,
     /// A buffer for what calls are answered.
     reply: Vec<u8>,
     /// The script that others are let in beside.
@@ -58,7 +60,7 @@ impl Scripts {
     /// Forgets all scripts, and whatever the interpreter holds.
     pub(super) fn flush(&mut self) {
         debug_assert!(!self.is_busy(), "no command that does this runs beside a script");
-        *self = Self::default();
+        *self = Self { deny_none: self.deny_none, ..Self::default() };
     }
 
     /// How many scripts can be run by their names.

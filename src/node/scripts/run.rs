@@ -2,6 +2,8 @@
 
 use super::super::call::Ctx;
 use super::super::error::CommandError;
+use super::super::replication::MASTER_DOWN;
+use super::super::session::Role;
 use super::rights::Rights;
 use crate::clock::Now;
 use crate::command::Spec;
@@ -59,6 +61,10 @@ impl Ctx<'_> {
         const FIRST_KEY: usize = 3;
         let spec = self.session.last_command.expect("a command is running");
         let declared = self.server.scripts.declared(&name).expect("it is known");
+        if !declared.says && self.session.role != Role::Primary && self.is_stale() {
+            // One that does not say what it does may read anything.
+            return Err(MASTER_DOWN);
+        }
         let rights = Rights::of(declared, spec, self.server.cluster.is_some())?;
         if !self.server.monitors.is_empty() {
             // Before what it calls.

@@ -18,7 +18,7 @@ pub(in super::super) const SCRIPTS: Group = group!(
         "EVAL script 0 DEL key+",
         "EVAL script 0 EXISTS key+",
         "EVAL script 0 TYPE key",
-        "EVAL script 0 EXPIRE key 100000",
+        "EVAL script 0 PERSIST key",
         "EVAL script 0 PERSIST key",
         "EVAL script 0 RENAME key key",
         "EVAL script 0 COPY key key",
