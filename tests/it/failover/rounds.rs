@@ -20,6 +20,10 @@ const ACKNOWLEDGED: usize = 300;
 /// How often a trouble is tried that is not alone.
 const ATTEMPTS: usize = 5;
 
+/// A stock replica does not stand again so soon after it stood: twice as long as it waits for votes, which is
+/// twice the node timeout.
+const REST: Duration = NODE_TIMEOUT.saturating_mul(4);
+
 /// Links that come and go are told at this level.
 const DIRECTIVES: [&str; 4] = ["--appendonly", "yes", "--loglevel", "verbose"];
 
@@ -59,6 +63,8 @@ struct Rounds {
     /// replaces primaries by itself.
     disturbed: usize,
     figures: BTreeMap<Trouble, Figures>,
+    /// When a node last took over.
+    stood: BTreeMap<usize, Instant>,
     /// The most that a promotion may take.
     bound: Duration,
 }
@@ -78,6 +84,7 @@ impl Rounds {
             count: 0,
             disturbed: 0,
             figures: BTreeMap::new(),
+            stood: BTreeMap::new(),
         })
     }
 
@@ -192,6 +199,9 @@ impl Rounds {
     /// a primary was none any more.
     fn begin(&mut self, trouble: Trouble, of: &[usize]) -> Option<Vec<Duration>> {
         let pairs: Vec<Pair> = of.iter().map(|&pair| self.pairs[pair]).collect();
+        if trouble != Trouble::Manual {
+            self.let_rest(&pairs);
+        }
         let evidence = Evidence::since_now(&self.cluster);
         let since = Instant::now();
         for pair in &pairs {
@@ -221,9 +231,19 @@ impl Rounds {
             }
             assert!(was_promoted, "not within {SOON:?}: a promotion");
             all.push(took);
+            self.stood.insert(pair.replica, Instant::now());
             self.pairs[at] = Pair { primary: pair.replica, replica: pair.primary, ..*pair };
         }
         Some(all)
+    }
+
+    /// A replica that could not stand yet would say nothing of how long a promotion takes.
+    fn let_rest(&self, pairs: &[Pair]) {
+        let stock = |pair: &&Pair| self.cluster.nodes()[pair.replica].kind() != Kind::Keyway;
+        for pair in pairs.iter().filter(stock) {
+            let may_stand = || self.stood.get(&pair.replica).is_none_or(|at| at.elapsed() > REST);
+            wait_for("the replica to be able to stand", SOON, may_stand);
+        }
     }
 
     /// The old primaries are back, as replicas.
