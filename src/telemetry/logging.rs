@@ -81,6 +81,8 @@ pub fn start(options: &LogOptions) -> Result<(), LogError> {
     let filter = parse_filter(&options.filter)?;
     let builder: SubscriberBuilder<DefaultFields, Format, EnvFilter, fn() -> std::io::Stderr> =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that nobody reads any more is no reason to end, nor to say so where nobody reads.
+    let builder = builder.log_internal_errors(false);
     let started = match options.format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

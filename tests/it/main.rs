@@ -7,6 +7,7 @@
 mod admin;
 mod append;
 mod bus;
+mod closed_log;
 mod commands;
 mod differential;
 mod drivers;

@@ -26,6 +26,8 @@ static LEVEL: OnceLock<LevelHandle> = OnceLock::new();
 pub(super) fn start(file: Option<&str>, level: Option<&str>) -> Result<(), NodeError> {
     let (filter, handle) = reload::Layer::new(level_filter(level.unwrap_or("notice")));
     let lines = tracing_subscriber::fmt::layer().event_format(Lines).with_ansi(false);
+    // A log that nobody reads any more is no reason to end, nor to say so where nobody reads.
+    let lines = lines.log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match file.filter(|path| !path.is_empty()) {
         None => registry.with(lines.with_writer(std::io::stdout)).try_init(),
