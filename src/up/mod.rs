@@ -28,6 +28,7 @@ use crate::telemetry::HttpServer;
 use anyhow::{Context, Result};
 use folder::{Folder, Size};
 use nodes::NodeProcess;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -117,7 +118,7 @@ pub async fn run(options: &Options, stop: &Shutdown) -> Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}; --http moves it", options.http))?;
     let http_address = http.local_addr()?;
-    println!("Starting {} nodes and forming a cluster …", options.size().nodes());
+    say(format_args!("Starting {} nodes and forming a cluster …\n", options.size().nodes()));
 
     // A process that is dropped is ended: whatever fails below leaves none behind.
     let mut nodes = Vec::new();
@@ -146,7 +147,7 @@ pub async fn run(options: &Options, stop: &Shutdown) -> Result<()> {
         tokio::spawn(http.serve(serving.metrics.clone(), serving.health(), stop.clone()));
 
     let nodes_stop = CancellationToken::new();
-    print!("{}", announcement(options, &nodes, folder.path(), http_address));
+    say(format_args!("{}", announcement(options, &nodes, folder.path(), http_address)));
     let endpoints = options.endpoints();
     let keep = |node: NodeProcess| {
         let others = endpoints.iter().filter(|other| **other != node.endpoint).cloned().collect();
@@ -162,6 +163,11 @@ pub async fn run(options: &Options, stop: &Shutdown) -> Result<()> {
     watch.abort();
     answering.abort();
     served
+}
+
+/// Tells whoever started this. Nobody may read it any more, which is no reason to end.
+fn say(text: std::fmt::Arguments<'_>) {
+    let _ = std::io::stdout().write_fmt(text);
 }
 
 /// What runs where, and what to try.

@@ -157,7 +157,7 @@ impl NodeProcess {
     }
 
     fn say(&self, what: &str) {
-        println!("node {} ({}) {what}", self.number, self.endpoint);
+        super::say(format_args!("node {} ({}) {what}\n", self.number, self.endpoint));
     }
 }
 
