@@ -19,8 +19,9 @@ local STRING_MAX = 512 * 1024 * 1024
 -- instructions of its own to run before its hook does that.
 local RESUMED_MAX = 64
 
--- Tables that nobody changes are empty ones in front of those that they show.
-local shown, metatables = {}, {}
+-- Tables that nobody changes are empty ones in front of those that they show, which no script may get
+-- hold of.
+local shown, fronts, metatables = {}, {}, {}
 
 local function refuse()
     error(READONLY, 2)
@@ -29,6 +30,7 @@ end
 local function freeze(fields, metatable)
     local front = setmetatable({}, {__index = fields, __newindex = refuse})
     shown[front] = fields
+    fronts[fields] = front
     metatables[front] = metatable
     return front
 end
@@ -146,7 +148,13 @@ function base.pairs(...)
     if type(at) ~= "table" then
         expect("table", 1, "pairs", select("#", ...), at)
     end
-    return next, shown[at] or at, nil
+    local fields = shown[at]
+    if fields then
+        return function(_, key)
+            return next(fields, key)
+        end, at, nil
+    end
+    return next, at, nil
 end
 
 function base.rawget(...)
@@ -199,7 +207,7 @@ function base.getmetatable(...)
     if metatable == of_strings then
         return metatables[of_strings]
     end
-    return metatable
+    return fronts[metatable] or metatable
 end
 
 function base.unpack(...)
